@@ -1,0 +1,45 @@
+"""Classify strong gravitational lenses by their substructure, and compare classifiers honestly.
+
+The functions here are the verbs of the command line: `simulate`, `verify`, `run`, `compare` and
+`plots`; `list_models` searches names. Nothing heavy happens at import.
+"""
+
+from lensbench.api import (
+    SweepResult,
+    choose_recipe,
+    compare,
+    plots,
+    run,
+    simulate,
+    verify,
+)
+from lensbench.config import DATASET_URL, RECIPES, MachineSpec, Recipe, SplitSpec
+from lensbench.errors import LensbenchError
+from lensbench.evaluation.estimate import Estimate
+from lensbench.outcome import Predictions
+from lensbench.runs.record import RunRecord
+from lensbench.runs.store import contract_layout
+from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, list_models
+
+__all__ = [
+    "CONTRACT_MODELS",
+    "DATASET_URL",
+    "RECIPES",
+    "ContractModel",
+    "Estimate",
+    "LensbenchError",
+    "MachineSpec",
+    "Predictions",
+    "Recipe",
+    "RunRecord",
+    "SplitSpec",
+    "SweepResult",
+    "choose_recipe",
+    "compare",
+    "contract_layout",
+    "list_models",
+    "plots",
+    "run",
+    "simulate",
+    "verify",
+]

@@ -1,0 +1,209 @@
+"""Every setting once, with its help text; a contradiction dies when the object is made."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+SplitConvention = Literal["halved", "sealed", "stratified", "given"]
+"""How the images are divided; `data.split.make_split` says what each name means."""
+
+
+DATASET_URL = "https://drive.google.com/file/d/1ZEyNMEO43u3qhJAwJeBZxFBEYc_pVYZQ/view"
+"""Where DeepLense publishes the archive of Common Test I."""
+
+
+class Spec(BaseModel):
+    """A group of settings: immutable, strict about names, its docstrings are its help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataSpec(Spec):
+    """Which images."""
+
+    path: Path
+    """Folder or .zip archive with {train,val}/{class}/ or {class}/ folders of .npy or pictures."""
+
+    cache: Path | None = None
+    """Where packed images are kept between runs (default: the user's cache folder)."""
+
+
+class SplitSpec(Spec):
+    """How the images are divided into training, validation and test."""
+
+    convention: SplitConvention | None = None
+    """halved, sealed, stratified or given (default: the recipe's; stratified if data have none)."""
+
+    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """Share that becomes validation (default: 1/2 of val, 1/10 of train, 1/8 of everything)."""
+
+    test_fraction: float = Field(default=0.125, gt=0, lt=1)
+    """Share of everything that becomes the test set, where the data have none of their own."""
+
+    seed: int = 42
+    """Seed of the draw."""
+
+
+class ModelSpec(Spec):
+    """Which classifier."""
+
+    identifier: str
+    """library/model, or one of the contract's bare names; `lensbench models` lists them."""
+
+    pretrained: bool = True
+    """Start from the library's pretrained weights."""
+
+    weights: Path | None = None
+    """A local .safetensors file to start from instead of the library's download."""
+
+
+class Recipe(Spec):
+    """How a classifier is trained."""
+
+    name: str
+    """Name under which results are reported."""
+
+    image_size: int | None = Field(default=None, ge=16)
+    """Side in pixels to which images are resized; None keeps them as they are on disk."""
+
+    channels: Literal[1, 3] = 1
+    """Channels that the network sees; a single-channel image is repeated for 3."""
+
+    stretch: Literal["none", "sqrt"] = "none"
+    """Brightness transform before anything else."""
+
+    normalise: Literal["none", "imagenet"] = "none"
+    """imagenet subtracts ImageNet's mean and divides by its deviation."""
+
+    symmetry: Literal["none", "flips", "d4"] = "d4"
+    """Exact flips, or flips and quarter turns, drawn for every training image."""
+
+    rotation_degrees: float = Field(default=0, ge=0, le=180)
+    """Training images are turned by an angle drawn from +- this."""
+
+    shift: float = Field(default=0, ge=0, lt=1)
+    """Training images are moved by up to this fraction of their side, on each axis."""
+
+    scale: float = Field(default=0, ge=0, lt=1)
+    """Training images are scaled by a factor drawn from 1 +- this."""
+
+    epochs: int = Field(ge=1)
+    """Passes over the training images."""
+
+    batch_size: int = Field(ge=2)
+    """Images per training step."""
+
+    learning_rate: float = Field(gt=0)
+    """Of AdamW; the highest one where the schedule changes it."""
+
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Of AdamW."""
+
+    schedule: Literal["constant", "one-cycle", "plateau"] = "one-cycle"
+    """plateau lowers the rate when the validation AUC stalls."""
+
+    plateau_factor: float = Field(default=0.2, gt=0, lt=1)
+    """What the plateau schedule multiplies the rate with."""
+
+    plateau_patience: int = Field(default=3, ge=0)
+    """Epochs without a better validation AUC that the plateau schedule waits for."""
+
+    keep: Literal["best", "last"] = "last"
+    """Keep the weights of the epoch of the best validation AUC, or of the last one."""
+
+    split: SplitConvention = "sealed"
+    """The split convention unless another is asked for."""
+
+    expected: str = ""
+    """What it costs and what it reaches, with the conditions."""
+
+
+CONTRACT = Recipe(
+    name="contract",
+    image_size=224,
+    channels=3,
+    normalise="imagenet",
+    symmetry="flips",
+    rotation_degrees=15,
+    shift=0.05,
+    scale=0.05,
+    epochs=15,
+    batch_size=64,
+    learning_rate=3e-4,
+    weight_decay=0.01,
+    schedule="plateau",
+    keep="best",
+    split="halved",
+    expected="Common Test I as published: ResNet18 0.9918, ResNet34 0.9942 macro AUC on 3,750 "
+    "images after training on 30,000; hours per model on a CPU.",
+)
+
+QUICK = Recipe(
+    name="quick",
+    stretch="sqrt",
+    epochs=6,
+    batch_size=32,
+    learning_rate=1e-3,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (CONTRACT, QUICK)}
+
+
+class JudgeSpec(Spec):
+    """How predictions are turned into numbers with intervals."""
+
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    """Confidence level of every interval."""
+
+    n_resamples: int = Field(default=2000, ge=100)
+    """Bootstrap resamples, where an interval has no closed form."""
+
+
+class MachineSpec(Spec):
+    """On what, and how, the work is done."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Where to train; auto takes a GPU if there is one."""
+
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Arithmetic of training and prediction."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads (default: torch's own choice)."""
+
+
+class RunConfig(Spec):
+    """Everything that defines one run: one classifier, trained once, tested once."""
+
+    name: str
+    """The name of the run in files, tables and plots; the contract calls it model_desc."""
+
+    data: DataSpec
+    model: ModelSpec
+    recipe: Recipe
+    split: SplitSpec = SplitSpec()
+    judge: JudgeSpec = JudgeSpec()
+    machine: MachineSpec = MachineSpec()
+
+    seed: int = 42
+    """Of the initial weights, the order of the images and their augmentation."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_file_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[\w][\w .+()-]{0,99}", name) or name.endswith("."):
+            raise ValueError(
+                f"{name!r} becomes part of file names: use letters, digits, spaces and . _ + ( ) -"
+            )
+        return name
+
+    @model_validator(mode="after")
+    def _fractions_leave_training_images(self) -> Self:
+        share = (self.split.validation_fraction or 0.125) + self.split.test_fraction
+        if self.split.convention == "stratified" and share >= 1:
+            raise ValueError(f"validation and test take {share:.0%}: nothing is left to train on")
+        return self

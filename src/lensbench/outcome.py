@@ -1,0 +1,137 @@
+"""What training leaves behind: the seam between training and judging. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from lensbench.errors import RecordError
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The logits of a classifier for a list of examples, each exactly once.
+
+    Attributes:
+        ids: (N,) strings, unique; an example's path inside its data set.
+        labels: (N,) int64, the true class of each example as an index into `classes`.
+        logits: (N, K) float64, before the softmax.
+        classes: The K class names.
+
+    Raises:
+        RecordError: The shapes disagree, an id occurs twice, a label is out of range or a
+            logit is not finite.
+    """
+
+    ids: NDArray[np.str_]
+    labels: NDArray[np.int64]
+    logits: NDArray[np.float64]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n, k = len(self.ids), len(self.classes)
+        if self.labels.shape != (n,) or self.logits.shape != (n, k):
+            raise RecordError(
+                f"predictions for {n} ids and {k} classes need labels of shape ({n},) and logits "
+                f"of shape ({n}, {k}), but have {self.labels.shape} and {self.logits.shape}"
+            )
+        if len(np.unique(self.ids)) != n:
+            raise RecordError("an example must be predicted once, but some ids occur twice")
+        if n and not (self.labels.min() >= 0 and self.labels.max() < k):
+            raise RecordError(f"labels must lie in 0..{k - 1}")
+        if not np.isfinite(self.logits).all():
+            n_bad = int((~np.isfinite(self.logits)).any(axis=1).sum())
+            raise RecordError(
+                f"the logits of {n_bad} of {n} examples are not finite: training diverged; "
+                "try a lower learning rate"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        ids: Sequence[str],
+        labels: NDArray[np.int64],
+        logits: NDArray[np.float64],
+        classes: Sequence[str],
+    ) -> Predictions:
+        """Make predictions from plain sequences; see the class for shapes and errors."""
+        return cls(np.asarray(ids, dtype=np.str_), labels, logits, tuple(classes))
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(N, K) float64, the softmax of the logits."""
+        shifted = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
+        probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def save(self, path: Path) -> None:
+        """Write an `.npz` that holds plain arrays only; the file appears whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("wb") as file:
+            np.savez_compressed(
+                file,
+                ids=np.asarray(self.ids, dtype=np.str_),
+                labels=self.labels,
+                logits=self.logits,
+                classes=np.asarray(self.classes, dtype=np.str_),
+            )
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Read what `save` wrote.
+
+        Raises:
+            RecordError: The file is missing, is not such an archive, or holds pickled objects.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(
+                    ids=arrays["ids"],
+                    labels=arrays["labels"].astype(np.int64),
+                    logits=arrays["logits"].astype(np.float64),
+                    classes=tuple(str(name) for name in arrays["classes"]),
+                )
+        except (OSError, ValueError, KeyError) as error:
+            raise RecordError(f"{path}: not a predictions file of lensbench ({error})") from error
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Epoch(_Frozen):
+    """One pass over the training images.
+
+    Losses are mean cross-entropies in nats; the AUC is the macro one-vs-rest one on the
+    validation images; `learning_rate` is that of the epoch's last step.
+    """
+
+    train_loss: float
+    validation_loss: float
+    validation_auc: float
+    learning_rate: float
+
+
+class History(_Frozen):
+    """All epochs of a fit, and the one whose weights were kept (counted from 1)."""
+
+    epochs: tuple[Epoch, ...]
+    kept_epoch: int
+
+    @property
+    def kept(self) -> Epoch:
+        """The epoch whose weights were kept."""
+        return self.epochs[self.kept_epoch - 1]
+
+
+class Timing(_Frozen):
+    """Wall-clock seconds; `fit_seconds` holds training and validation, never the test pass."""
+
+    fit_seconds: float
+    n_train_images_per_second: float
