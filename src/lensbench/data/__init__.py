@@ -1,0 +1,1 @@
+"""Files -> Catalogue -> Pack and Split -> batches."""
