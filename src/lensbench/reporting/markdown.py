@@ -1,0 +1,244 @@
+"""A Comparison -> a Markdown page that stands beside its pictures."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from lensbench.comparison.compare import Comparison, Entry
+from lensbench.evaluation.estimate import Estimate
+from lensbench.figures.times import APART, minutes_text
+from lensbench.reporting.plots import Plots
+from lensbench.runs.record import Environment
+from lensbench.runs.store import write_whole
+
+_UNKNOWN = "not recorded"
+
+
+def write_markdown(
+    comparison: Comparison, path: Path, comparison_plots: Plots, run_plots: Mapping[str, Plots]
+) -> None:
+    """Write the page.
+
+    Args:
+        comparison: What the page is about.
+        path: The page; links are relative to its folder.
+        comparison_plots: Plots of all runs together.
+        run_plots: Plots of each run, by its name.
+    """
+    sections = (
+        _head(comparison),
+        _ranking(comparison.entries),
+        _comparison_plots(comparison_plots, path.parent),
+        _training(comparison.entries),
+        _unfinished(comparison),
+        _list("Files that could not be read", comparison.problems),
+        _warnings(comparison.entries),
+        _gallery(comparison.entries, run_plots, path.parent),
+        _environments(comparison.entries),
+    )
+    lines = [line for section in sections for line in section]
+    write_whole(path, "\n".join(lines).rstrip() + "\n")
+
+
+def escaped(text: object) -> str:
+    r"""Return text on one line without any meaning in Markdown.
+
+    >>> print(escaped("a|b <i>_c_"))
+    a\|b \<i\>\_c\_
+    """
+    return re.sub(r"([\\`*_{}\[\]<>#|~$&])", r"\\\1", " ".join(str(text).split()))
+
+
+def _head(comparison: Comparison) -> Iterator[str]:
+    n = len(comparison.entries)
+    yield from (f"# Comparison of {n} classifier{'s' if n != 1 else ''}", "")
+    yield from (f"**{escaped(comparison.verdict)}**", "")
+    if n:
+        yield from (f"Ties: {escaped(comparison.test)}.", "")
+
+
+def _ranking(entries: Sequence[Entry]) -> Iterator[str]:
+    if not entries:
+        return
+    yield from ("## Ranking", "")
+    yield from _table(
+        ("#", "Model", "Test AUC (one-vs-rest, macro)", "Test accuracy", "Against the best", "p"),
+        (
+            (
+                rank,
+                entry.name,
+                _number(entry.auc),
+                _number(entry.accuracy),
+                _standing(entry),
+                "" if entry.p_value is None else f"{entry.p_value:.2g}",
+            )
+            for rank, entry in enumerate(entries, start=1)
+        ),
+    )
+    yield from (_intervals("AUC", [entry.auc for entry in entries]), "")
+    yield from (_intervals("Accuracy", [entry.accuracy for entry in entries]), "")
+
+
+def _standing(entry: Entry) -> str:
+    if entry.p_value is None:
+        return "best"
+    return "tied" if entry.tied else "worse"
+
+
+def _number(estimate: Estimate) -> str:
+    return f"{estimate.value:.4f}" if math.isnan(estimate.low) else str(estimate)
+
+
+def _intervals(quantity: str, estimates: Iterable[Estimate]) -> str:
+    ways = dict.fromkeys(f"{e.level:.0%} {escaped(e.method)}, n = {e.n:,}" for e in estimates)
+    return f"{quantity} intervals: {'; '.join(ways)}."
+
+
+def _comparison_plots(plots: Plots, folder: Path) -> Iterator[str]:
+    yield from ("## Plots", "")
+    for kind, file in plots.paths.items():
+        yield from (_image(kind, file, folder), "")
+    yield from _bullets(plots.notes)
+
+
+def _training(entries: Sequence[Entry]) -> Iterator[str]:
+    if not entries:
+        return
+    yield from ("## Training", "")
+    yield from _table(
+        ("Model", "Identifier", "Time", "Machine", "Weights", "Split", "Fingerprint", "Images"),
+        ((entry.name, *_how_trained(entry)) for entry in entries),
+    )
+    if len({entry.machine for entry in entries}) > 1:
+        yield from (APART, "")
+    yield from ("Images are those of training / validation / test.", "")
+
+
+def _how_trained(entry: Entry) -> tuple[str, ...]:
+    ours = entry.record.lensbench
+    split = ours.split if ours else None
+    return (
+        entry.record.model_identifier,
+        _UNKNOWN if entry.minutes is None else minutes_text(entry.minutes),
+        entry.machine,
+        (ours.weights_used if ours else None) or _UNKNOWN,
+        split.convention if split else _UNKNOWN,
+        split.fingerprint[:12] if split else _UNKNOWN,
+        f"{split.n_train:,} / {split.n_validation:,} / {split.n_test:,}"
+        if split
+        else f"- / - / {entry.auc.n:,}",
+    )
+
+
+def _unfinished(comparison: Comparison) -> Iterator[str]:
+    if not comparison.unfinished:
+        return
+    yield from ("## Runs without a result", "")
+    for record, file in comparison.unfinished:
+        yield from (f"### {escaped(record.model_desc)}", "")
+        yield from (escaped(f"{record.status}: {record.model_identifier}, {file.name}"), "")
+        if record.error:
+            yield from (textwrap.indent(record.error.strip(), "    "), "")
+
+
+def _warnings(entries: Sequence[Entry]) -> Iterator[str]:
+    names: dict[str, list[str]] = {}
+    for entry in entries:
+        for warning in entry.record.lensbench.warnings if entry.record.lensbench else ():
+            names.setdefault(warning, []).append(entry.name)
+    yield from _list("Warnings", [f"{text} ({', '.join(who)})" for text, who in names.items()])
+
+
+def _gallery(
+    entries: Sequence[Entry], run_plots: Mapping[str, Plots], folder: Path
+) -> Iterator[str]:
+    if not run_plots:
+        return
+    yield from ("## Models", "")
+    for entry in entries:
+        plots = run_plots.get(entry.name)
+        if plots is None:
+            continue
+        yield from (f"### {escaped(entry.name)}", "")
+        if plots.paths:
+            images = [_image(kind, file, folder) for kind, file in plots.paths.items()]
+            yield f"| {' | '.join(plots.paths)} |"
+            yield f"|{' --- |' * len(images)}"
+            yield from (f"| {' | '.join(images)} |", "")
+        yield from _bullets(plots.notes)
+
+
+def _environments(entries: Sequence[Entry]) -> Iterator[str]:
+    if not entries:
+        return
+    yield from ("## Environments", "")
+    for environment, names in _by_environment(entries):
+        listed = escaped(", ".join(names))
+        if environment is None:
+            yield f"### {_UNKNOWN.capitalize()}"
+            yield from (
+                "",
+                f"Records as published, of {listed}. Their times may include the test pass.",
+                "",
+            )
+            continue
+        yield from (f"### {escaped(environment.machine)}", "", f"Runs: {listed}", "")
+        libraries = ", ".join(f"{k} {v}" for k, v in environment.libraries.items())
+        yield from _table(
+            ("Device", "Accelerator", "Precision", "Threads", "Platform", "Python", "Libraries"),
+            [
+                (
+                    environment.device,
+                    environment.accelerator,
+                    environment.precision,
+                    environment.threads or _UNKNOWN,
+                    environment.platform,
+                    environment.python,
+                    libraries,
+                )
+            ],
+        )
+
+
+def _by_environment(entries: Sequence[Entry]) -> list[tuple[Environment | None, list[str]]]:
+    groups: list[tuple[Environment | None, list[str]]] = []
+    for entry in entries:
+        environment = entry.record.lensbench.environment if entry.record.lensbench else None
+        for known, names in groups:
+            if known == environment:
+                names.append(entry.name)
+                break
+        else:
+            groups.append((environment, [entry.name]))
+    return groups
+
+
+def _list(title: str, texts: Sequence[str]) -> Iterator[str]:
+    if texts:
+        yield from (f"## {title}", "")
+        yield from _bullets(texts)
+
+
+def _bullets(texts: Sequence[str]) -> Iterator[str]:
+    yield from (f"- {escaped(text)}" for text in texts)
+    if texts:
+        yield ""
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    yield f"| {' | '.join(map(escaped, header))} |"
+    yield f"|{' --- |' * len(header)}"
+    for row in rows:
+        yield f"| {' | '.join(map(escaped, row))} |"
+    yield ""
+
+
+def _image(kind: str, file: Path, folder: Path) -> str:
+    link = Path(os.path.relpath(file, folder)).as_posix()
+    return f"![{escaped(kind)}]({quote(link)})"

@@ -1,0 +1,113 @@
+"""The outcome of a run -> its record: the contract's fields are derived here and nowhere else."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from lensbench.config import RunConfig
+from lensbench.evaluation.estimate import Evaluation
+from lensbench.outcome import History, Timing
+from lensbench.runs.record import (
+    ContractConfig,
+    Environment,
+    Provenance,
+    RunRecord,
+    SplitSummary,
+    TestResults,
+)
+
+
+def completed_record(
+    config: RunConfig,
+    environment: Environment,
+    *,
+    image_size: int,
+    split: SplitSummary,
+    warnings: tuple[str, ...],
+    weights_used: str,
+    n_parameters: int,
+    history: History,
+    timing: Timing,
+    evaluation: Evaluation,
+    files: dict[str, str],
+) -> RunRecord:
+    """Compose the record of a run that was tested.
+
+    Args:
+        config: Its settings.
+        environment: Where it ran.
+        image_size: Side in pixels of the images that the network saw.
+        split: Which images were used.
+        warnings: What the data's audit found, and everything that was degraded.
+        weights_used: From which weights training started.
+        n_parameters: Of the classifier.
+        history: All epochs.
+        timing: Without the test pass.
+        evaluation: Of the test predictions.
+        files: Weights and predictions, relative to the record.
+    """
+    names = [*evaluation.classes, "micro", "macro"]
+    keys = [*(str(k) for k in range(len(evaluation.classes))), "micro", "macro"]
+    return RunRecord(
+        model_desc=config.name,
+        model_identifier=config.model.identifier,
+        status="Completed",
+        config=_contract_config(config, environment, image_size),
+        best_epoch=history.kept_epoch,
+        best_val_auc=history.kept.validation_auc,
+        train_losses=tuple(epoch.train_loss for epoch in history.epochs),
+        val_losses=tuple(epoch.validation_loss for epoch in history.epochs),
+        val_aucs=tuple(epoch.validation_auc for epoch in history.epochs),
+        test_results=TestResults(
+            accuracy=evaluation.estimates["accuracy"].value,
+            auc_ovr_macro=evaluation.estimates["auc_ovr_macro"].value,
+            report=evaluation.report,
+            roc_curve_data={
+                key: evaluation.roc_curves[name] for key, name in zip(keys, names, strict=True)
+            },
+            confusion_matrix=evaluation.confusion_matrix,
+        ),
+        training_time_s=timing.fit_seconds,
+        lensbench=Provenance(
+            lensbench_version=metadata.version("lensbench"),
+            run=config,
+            environment=environment,
+            classes=evaluation.classes,
+            split=split,
+            warnings=warnings,
+            weights_used=weights_used,
+            n_parameters=n_parameters,
+            history=history,
+            timing=timing,
+            estimates=evaluation.estimates,
+            files=files,
+        ),
+    )
+
+
+def failed_record(config: RunConfig, environment: Environment, error: str) -> RunRecord:
+    """Compose the record of a run that ended with an error."""
+    return RunRecord(
+        model_desc=config.name,
+        model_identifier=config.model.identifier,
+        status="Failed",
+        error=error,
+        config=_contract_config(config, environment, config.recipe.image_size),
+        lensbench=Provenance(
+            lensbench_version=metadata.version("lensbench"), run=config, environment=environment
+        ),
+    )
+
+
+def _contract_config(
+    config: RunConfig, environment: Environment, image_size: int | None
+) -> ContractConfig:
+    return ContractConfig(
+        batch_size=config.recipe.batch_size,
+        epochs=config.recipe.epochs,
+        learning_rate=config.recipe.learning_rate,
+        weight_decay=config.recipe.weight_decay,
+        img_size=image_size,
+        seed=config.seed,
+        device=environment.accelerator,
+    )

@@ -1,0 +1,56 @@
+"""What machine and libraries a run was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from lensbench.runs.record import Environment
+
+_LIBRARIES = (
+    "lensbench",
+    "numpy",
+    "scikit-learn",
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "lightning",
+)
+
+
+def describe_environment(
+    accelerator: str, device: str | None, precision: str, threads: int | None
+) -> Environment:
+    """Describe where this process runs.
+
+    Args:
+        accelerator: `cpu`, `cuda` or `mps`.
+        device: Model name of the accelerator; None for a CPU, whose name is looked up.
+        precision: Arithmetic of training, as Lightning names it.
+        threads: CPU threads that torch uses.
+    """
+    return Environment(
+        device=device or cpu_name(),
+        accelerator=accelerator,
+        precision=precision,
+        threads=threads,
+        platform=platform.platform(),
+        python=platform.python_version(),
+        libraries={name: metadata.version(name) for name in _LIBRARIES},
+    )
+
+
+def cpu_name() -> str:
+    """Return the model name of the processor and how many of its cores may be used."""
+    name = platform.processor() or platform.machine()
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name} ({n_cores} cores)"

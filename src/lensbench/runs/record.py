@@ -1,0 +1,148 @@
+"""The JSON of a run: the contract's fields under the contract's names, and ours beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lensbench.config import RunConfig
+from lensbench.errors import RecordError
+from lensbench.evaluation.estimate import Estimate, RocCurve
+from lensbench.outcome import History, Timing
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+
+
+class ContractConfig(_Part):
+    """The settings that the contract's records state."""
+
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    img_size: int | None
+    """Side in pixels of what the network saw; unknown before the images were read."""
+    seed: int
+    device: str | None = None
+    """`cpu`, `cuda` or `mps`; the published records leave it out for a CPU."""
+
+
+class TestResults(_Part):
+    """The contract's results on the test images.
+
+    `roc_curve_data` is keyed by class index as a string, and in our records by `micro` and
+    `macro` too. `confusion_matrix` is absent from the published records.
+    """
+
+    __test__ = False  # not a test class, whatever pytest makes of its name
+
+    accuracy: float
+    auc_ovr_macro: float
+    report: str
+    roc_curve_data: dict[str, RocCurve]
+    confusion_matrix: tuple[tuple[int, ...], ...] | None = None
+
+
+class Environment(_Part):
+    """Where a run was made: what must agree before two times may be compared."""
+
+    device: str
+    """Model name of the GPU or CPU that trained."""
+
+    accelerator: str
+    precision: str
+    threads: int | None
+    """Of torch; None if nothing was trained."""
+    platform: str
+    python: str
+    libraries: dict[str, str]
+
+    @property
+    def machine(self) -> str:
+        """One line that is equal only for runs whose times may be compared."""
+        threads = f", {self.threads} threads" if self.accelerator == "cpu" else ""
+        return f"{self.device}{threads}, {self.precision}"
+
+
+class SplitSummary(_Part):
+    """Which images were used for what."""
+
+    convention: str
+    fingerprint: str
+    n_train: int
+    n_validation: int
+    n_test: int
+
+
+class Provenance(_Part):
+    """What a record of ours holds beyond the contract's fields."""
+
+    schema_version: int = SCHEMA_VERSION
+    lensbench_version: str
+    run: RunConfig
+    environment: Environment
+    classes: tuple[str, ...] = ()
+    split: SplitSummary | None = None
+    warnings: tuple[str, ...] = ()
+    """What the audit of the data had to say, and everything that was degraded."""
+    weights_used: str | None = None
+    n_parameters: int | None = None
+    history: History | None = None
+    timing: Timing | None = None
+    estimates: dict[str, Estimate] = Field(default_factory=dict)
+    """Every result on the test images with its interval, keyed by name."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """Weights and predictions, as paths relative to the record."""
+
+
+class RunRecord(_Part):
+    """One run. The published records of the contract are read as they are: `lensbench` is None."""
+
+    model_desc: str
+    model_identifier: str
+    status: str
+    """`Completed`, or else why there are no results: `Failed` in our records."""
+    error: str | None = None
+    config: ContractConfig
+    best_epoch: int | None = None
+    best_val_auc: float | None = None
+    train_losses: tuple[float, ...] = ()
+    val_losses: tuple[float, ...] = ()
+    val_aucs: tuple[float, ...] = ()
+    test_results: TestResults | None = None
+    training_time_s: float | None = None
+    lensbench: Provenance | None = None
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether there are results."""
+        return self.status == "Completed"
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord:
+        """Read a record of ours or one of the contract's.
+
+        Raises:
+            RecordError: The file cannot be read, is not JSON, or lacks a field; names the file.
+        """
+        try:
+            record = cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValidationError as error:
+            faults = "; ".join(_fault(detail) for detail in error.errors()[:3])
+            raise RecordError(f"{path}: not a result record: {faults}") from error
+        if record.is_completed and record.test_results is None:
+            raise RecordError(f"{path}: not a result record: completed, but without test_results")
+        return record
+
+
+def _fault(detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    return f"{where}: {detail['msg']}" if where else str(detail["msg"])

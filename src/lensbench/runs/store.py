@@ -1,0 +1,191 @@
+"""Where the files of a run lie, and what state a run is in."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from lensbench.config import RunConfig
+from lensbench.errors import RecordError
+from lensbench.outcome import Predictions
+from lensbench.runs.record import RunRecord
+
+State = Literal["new", "finished", "interrupted", "failed", "changed"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """File names relative to the store's root; `{name}` is the name of the run."""
+
+    record: str = "{name}/record.json"
+    weights: str = "{name}/weights.safetensors"
+    predictions: str = "{name}/predictions_{part}.npz"
+    split: str = "{name}/split"
+    work: str = "{name}/unfinished"
+    run_figures: str = "{name}"
+    comparison: str = "."
+    csv: str = "comparison.csv"
+
+
+NATIVE = Layout()
+
+
+def contract_layout(results: str, weights: str, split: str, csv: str) -> Layout:
+    """Return the contract's file names, in folders of the given names.
+
+    Figures lie directly in the root, as the contract's document shows them.
+    """
+    return Layout(
+        record=f"{results}/results_{{name}}.json",
+        weights=f"{weights}/best_model_{{name}}.safetensors",
+        predictions=f"{results}/predictions_{{part}}_{{name}}.npz",
+        split=split,
+        work=f"{weights}/unfinished_{{name}}",
+        run_figures=".",
+        comparison=".",
+        csv=csv,
+    )
+
+
+@dataclass(frozen=True)
+class RunStore:
+    """The files of one run. A run without a record is unfinished and can be resumed."""
+
+    root: Path
+    name: str
+    layout: Layout = NATIVE
+
+    @property
+    def record(self) -> Path:
+        """The record, written last."""
+        return self._place(self.layout.record)
+
+    @property
+    def weights(self) -> Path:
+        """The weights that were tested."""
+        return self._place(self.layout.weights)
+
+    @property
+    def split(self) -> Path:
+        """The folder with the ids of each part."""
+        return self._place(self.layout.split)
+
+    @property
+    def work(self) -> Path:
+        """The folder with checkpoints; it exists only while a run is unfinished."""
+        return self._place(self.layout.work)
+
+    @property
+    def figures(self) -> Path:
+        """The folder for the figures of this run."""
+        return self._place(self.layout.run_figures)
+
+    def predictions(self, part: str) -> Path:
+        """The predictions for `validation` or `test`."""
+        return self._place(self.layout.predictions, part=part)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is an epoch to go on from."""
+        return any(self.work.glob("*.ckpt"))
+
+    def state(self, config: RunConfig) -> State:
+        """Say what is here, compared with what is asked for.
+
+        `changed` means that files of a run with other settings are here.
+        """
+        if self.record.exists():
+            try:
+                record = RunRecord.read(self.record)
+            except RecordError:
+                return "changed"
+            if record.lensbench is None or not _same_run(record.lensbench.run, config):
+                return "changed"
+            return "finished" if record.is_completed else "failed"
+        if not self._config.exists():
+            return "new"
+        try:
+            started = RunConfig.model_validate_json(self._config.read_bytes())
+        except ValidationError:
+            return "changed"
+        return "interrupted" if _same_run(started, config) else "changed"
+
+    def begin(self, config: RunConfig) -> None:
+        """Note the settings of a run before it starts, so that it can be resumed."""
+        write_whole(self._config, config.model_dump_json(indent=1))
+
+    def finish(self, record: RunRecord) -> None:
+        """Write the record. The checkpoints of a completed run go."""
+        write_whole(self.record, record.model_dump_json(indent=1))
+        if record.is_completed:
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def set_aside(self) -> Path:
+        """Move every file of this run into a folder of its own, so that it can be run anew."""
+        aside = self.root / "superseded" / f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        aside.mkdir(parents=True)
+        for file in (
+            self.record,
+            self.weights,
+            self.predictions("validation"),
+            self.predictions("test"),
+            *(self.figures / name for name in run_figure_names(self.name).values()),
+            self.work,
+        ):
+            if file.exists():
+                shutil.move(file, aside / file.name)
+        return aside
+
+    @property
+    def _config(self) -> Path:
+        return self.work / "config.json"
+
+    def _place(self, template: str, **names: str) -> Path:
+        return self.root / template.format(name=self.name, **names)
+
+
+def run_figure_names(name: str) -> dict[str, str]:
+    """Return the contract's names for the figures of one run."""
+    return {
+        "confusion_matrix": f"confusion_matrix_{name}.png",
+        "roc_curve": f"roc_curve_{name}.png",
+        "training_history": f"training_history_{name}.png",
+    }
+
+
+def find_records(root: Path, layout: Layout = NATIVE) -> list[Path]:
+    """Return the records below a root, sorted; `root` may also be a folder of records itself."""
+    found = set(root.glob(layout.record.replace("{name}", "*"))) | set(root.glob("results_*.json"))
+    return sorted(found)
+
+
+def load_predictions(record: RunRecord, path: Path, part: str) -> Predictions | None:
+    """Load the predictions that a record names; None for a record that has none.
+
+    Raises:
+        RecordError: The record names a file that is missing or damaged.
+    """
+    if record.lensbench is None or part not in record.lensbench.files:
+        return None
+    return Predictions.load(path.parent / record.lensbench.files[part])
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def _same_run(one: RunConfig, other: RunConfig) -> bool:
+    """Whether two settings define the same run; where packs are kept is no part of that."""
+    ignored = {"data": {"cache"}, "recipe": {"expected"}}
+    return one.model_dump(mode="json", exclude=ignored) == other.model_dump(
+        mode="json", exclude=ignored
+    )

@@ -1,0 +1,202 @@
+"""Who is best, who ties, and what must not be compared."""
+
+import json
+import shutil
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from lensbench.comparison.compare import compare
+from lensbench.config import CONTRACT, DataSpec, JudgeSpec, ModelSpec, RunConfig
+from lensbench.errors import ComparisonError
+from lensbench.evaluation.auc import one_vs_rest
+from lensbench.evaluation.evaluate import evaluate
+from lensbench.outcome import Epoch, History, Predictions, Timing
+from lensbench.runs.compose import completed_record, failed_record
+from lensbench.runs.environment import describe_environment
+from lensbench.runs.record import SplitSummary
+from lensbench.runs.store import RunStore
+
+CLASSES = ("no", "sphere", "vort")
+N = 600
+
+
+def logits(separation: float, seed: int, shared_noise: float = 0.0) -> np.ndarray:
+    labels = np.arange(N) % 3
+    noise = np.random.default_rng(seed).normal(size=(N, 3))
+    common = np.random.default_rng(99).normal(size=(N, 3))
+    scores = np.sqrt(1 - shared_noise) * noise + np.sqrt(shared_noise) * common
+    scores[np.arange(N), labels] += separation
+    return scores
+
+
+def config(name: str) -> RunConfig:
+    return RunConfig(
+        name=name,
+        data=DataSpec(path=Path("data")),
+        model=ModelSpec(identifier="torchvision/resnet18"),
+        recipe=CONTRACT,
+    )
+
+
+def store(root: Path, name: str, scores: np.ndarray, **changes) -> Path:
+    """Write the record of a finished run and its predictions."""
+    made = {
+        "ids": [f"val/{CLASSES[i % 3]}/{i}.npy" for i in range(N)],
+        "labels": np.arange(N) % 3,
+        "classes": CLASSES,
+    } | changes
+    predictions = Predictions.of(made["ids"], made["labels"], scores, made["classes"])
+    runs = RunStore(root, name)
+    predictions.save(runs.predictions("test"))
+    epoch = Epoch(train_loss=1, validation_loss=1, validation_auc=0.8, learning_rate=1e-3)
+    runs.finish(
+        completed_record(
+            config(name),
+            describe_environment("cpu", None, "32-true", 2),
+            image_size=224,
+            split=SplitSummary(
+                convention="halved", fingerprint="0" * 16, n_train=9, n_validation=9, n_test=N
+            ),
+            warnings=(),
+            weights_used="none",
+            n_parameters=1,
+            history=History(epochs=(epoch,), kept_epoch=1),
+            timing=Timing(fit_seconds=60, n_train_images_per_second=1),
+            evaluation=evaluate(predictions, JudgeSpec()),
+            files={"test": "predictions_test.npz"},
+        )
+    )
+    return runs.record
+
+
+def test_models_are_ranked_and_a_real_difference_is_called_one(tmp_path):
+    paths = [
+        store(tmp_path, "weak", logits(0.5, 1)),
+        store(tmp_path, "strong", logits(3.0, 2)),
+    ]
+    comparison = compare(paths)
+    assert [entry.name for entry in comparison.entries] == ["strong", "weak"]
+    assert [entry.tied for entry in comparison.entries] == [True, False]
+    assert comparison.entries[1].p_value < 1e-6
+    assert "better than every other model" in comparison.verdict
+    assert comparison.n_test == N
+
+
+def test_a_difference_within_the_noise_is_a_tie(tmp_path):
+    paths = [store(tmp_path, name, logits(1.0, seed)) for seed, name in enumerate("ab")]
+    comparison = compare(paths)
+    assert [entry.tied for entry in comparison.entries] == [True, True]
+    assert "cannot be told apart from" in comparison.verdict
+
+
+def test_pairing_sees_what_separate_intervals_do_not(tmp_path):
+    """Two models that err on the same images differ by more than their intervals tell."""
+    paths = [
+        store(tmp_path, "a", logits(1.0, 1, shared_noise=0.98)),
+        store(tmp_path, "b", logits(1.1, 2, shared_noise=0.98)),
+    ]
+    best, other = compare(paths).entries
+    assert best.auc.low < other.auc.high
+    assert not other.tied
+
+
+def test_the_paired_p_value_is_that_of_a_bootstrap(tmp_path):
+    one, other = logits(1.0, 1, 0.5), logits(1.15, 2, 0.5)
+    comparison = compare([store(tmp_path, "a", one), store(tmp_path, "b", other)])
+
+    labels, rng = np.arange(N) % 3, np.random.default_rng(0)
+    differences = [
+        one_vs_rest(labels[rows], other[rows]).macro - one_vs_rest(labels[rows], one[rows]).macro
+        for rows in rng.integers(0, N, (1000, N))
+    ]
+    # The records hold softmax probabilities; logits of one image share their normalisation.
+    z = np.mean(differences) / np.std(differences)
+
+    expected = 2 * (1 - NormalDist().cdf(abs(z)))
+    assert comparison.entries[1].p_value == pytest.approx(expected, abs=0.1)
+
+
+def test_holm_makes_each_of_many_comparisons_stricter(tmp_path):
+    pair = [
+        store(tmp_path / "two", "a", logits(1.0, 1)),
+        store(tmp_path / "two", "b", logits(1.3, 2)),
+    ]
+    many = [
+        store(tmp_path / "many", "a", logits(1.0, 1)),
+        store(tmp_path / "many", "b", logits(1.3, 2)),
+        *(store(tmp_path / "many", f"c{seed}", logits(1.28, seed)) for seed in range(3, 9)),
+    ]
+    alone = compare(pair).entries[-1].p_value
+    among = next(e.p_value for e in compare(many).entries if e.name == "a")
+    assert among > alone
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ids": [f"{i}.npy" for i in range(N)]}, "only 0 of 600 and 600 test images are the same"),
+        ({"labels": np.roll(np.arange(N) % 3, 1)}, "600 test images have different labels"),
+        ({"classes": ("a", "b", "c")}, "their classes are"),
+    ],
+)
+def test_runs_on_different_tests_are_refused(tmp_path, changes, message):
+    one = store(tmp_path, "one", logits(1.0, 1))
+    other = store(tmp_path, "other", logits(1.0, 2), **changes)
+    with pytest.raises(ComparisonError, match=message) as caught:
+        compare([one, other])
+    assert str(one) in str(caught.value)
+    assert str(other) in str(caught.value)
+
+
+def test_a_published_record_is_never_ranked_beside_another_test_set(tmp_path, shared):
+    ours = store(tmp_path, "ours", logits(1.0, 1))
+    published = shared / "reference/seed_results/results_ResNet18.json"
+    with pytest.raises(ComparisonError, match="images per class"):
+        compare([ours, published])
+
+
+def test_failed_runs_and_damaged_files_are_told_apart_from_the_others(tmp_path):
+    good = store(tmp_path, "good", logits(1.0, 1))
+    failed = RunStore(tmp_path, "failed")
+    failed.finish(
+        failed_record(config("failed"), describe_environment("cpu", None, "32-true", None), "boom")
+    )
+    (tmp_path / "not.json").write_text("{")
+    lacking = json.loads(good.read_text())
+    del lacking["test_results"]["accuracy"]
+    (tmp_path / "lacking.json").write_text(json.dumps(lacking))
+    orphan = shutil.copy(good, tmp_path / "orphan.json")
+    comparison = compare(
+        [good, failed.record, tmp_path / "not.json", tmp_path / "lacking.json", Path(orphan)]
+    )
+    assert [entry.name for entry in comparison.entries] == ["good"]
+    assert [record.error for record, _ in comparison.unfinished] == ["boom"]
+    assert len(comparison.problems) == 3
+    assert "not.json: not a result record" in comparison.problems[0]
+    assert "test_results.accuracy: Field required" in comparison.problems[1]
+    assert "predictions_test.npz" in comparison.problems[2]
+
+
+def test_two_runs_of_one_name_are_refused(tmp_path):
+    paths = [store(tmp_path / folder, "same", logits(1.0, 1)) for folder in "ab"]
+    with pytest.raises(ComparisonError, match="2 runs are called 'same'"):
+        compare(paths)
+
+
+def test_nothing_to_compare_is_said():
+    assert compare([]).verdict == "No finished runs to compare."
+
+
+def test_the_published_headline_is_a_tie(shared):
+    comparison = compare(sorted((shared / "reference/seed_results").glob("*.json")))
+    names = [entry.name for entry in comparison.entries]
+    assert names[:2] == ["ResNet34", "EfficientNet-B1"]
+    assert len(names) == 13
+    tied = {entry.name for entry in comparison.entries if entry.tied}
+    assert {"ResNet34", "EfficientNet-B1", "ResNet101", "ResNet152"} <= tied
+    assert "MobileNetV3-Large" not in tied
+    assert comparison.n_test == 3750
+    assert comparison.entries[0].auc.method.startswith("Hanley-McNeil")

@@ -1,0 +1,122 @@
+"""Made-up runs for the tests of tables, plots and pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from lensbench.comparison.compare import Comparison, Entry
+from lensbench.config import QUICK, DataSpec, ModelSpec, RunConfig
+from lensbench.evaluation.estimate import Estimate, RocCurve
+from lensbench.runs.record import (
+    ContractConfig,
+    Environment,
+    Provenance,
+    RunRecord,
+    SplitSummary,
+    TestResults,
+)
+
+CLASSES = ("no", "sphere", "vort")
+CONFIG = ContractConfig(
+    batch_size=32, epochs=3, learning_rate=1e-3, weight_decay=0.01, img_size=64, seed=42
+)
+
+
+def estimate(name: str, value: float, half_width: float) -> Estimate:
+    return Estimate(
+        name=name,
+        value=value,
+        low=value - half_width,
+        high=value + half_width,
+        level=0.95,
+        method="made up",
+        n=300,
+    )
+
+
+def make_record(
+    name: str, auc: float = 0.95, accuracy: float = 0.9, **changes: object
+) -> RunRecord:
+    """Make a finished run of ours."""
+    grid = np.linspace(0, 1, 51)
+    curve = RocCurve(fpr=tuple(grid), tpr=tuple(grid**0.04), auc=auc)
+    estimates = [
+        estimate("auc_ovr_macro", auc, 0.01),
+        estimate("accuracy", accuracy, 0.03),
+        *(estimate(f"auc_ovr/{one}", auc, 0.02) for one in CLASSES),
+    ]
+    ours = Provenance(
+        lensbench_version="0.1.0",
+        run=RunConfig(
+            name="any",
+            data=DataSpec(path=Path("data")),
+            model=ModelSpec(identifier="torchvision/resnet18"),
+            recipe=QUICK,
+        ),
+        environment=Environment(
+            device="A GPU",
+            accelerator="cuda",
+            precision="32-true",
+            threads=2,
+            platform="Linux",
+            python="3.11",
+            libraries={"numpy": "2.0", "torch": "2.5"},
+        ),
+        classes=CLASSES,
+        split=SplitSummary(
+            convention="sealed",
+            fingerprint="0123456789abcdef",
+            n_train=3000,
+            n_validation=300,
+            n_test=300,
+        ),
+        weights_used="random initialisation",
+        warnings=("one image occurs twice",),
+        estimates={one.name: one for one in estimates},
+    )
+    return RunRecord(
+        model_desc=name,
+        model_identifier="torchvision/resnet18",
+        status="Completed",
+        config=CONFIG,
+        best_epoch=2,
+        best_val_auc=0.94321,
+        train_losses=(0.9, 0.5, 0.4),
+        val_losses=(0.8, 0.6, 0.7),
+        val_aucs=(0.9, 0.94321, 0.93),
+        test_results=TestResults(
+            accuracy=accuracy,
+            auc_ovr_macro=auc,
+            report="",
+            roc_curve_data=dict.fromkeys(("0", "1", "2", "micro", "macro"), curve),
+            confusion_matrix=((90, 5, 5), (10, 80, 10), (0, 0, 100)),
+        ),
+        training_time_s=90,
+        lensbench=ours,
+    ).model_copy(update=changes)
+
+
+def make_comparison(folder: Path, *records: RunRecord) -> Comparison:
+    """Rank finished runs by AUC; only the best ties itself."""
+    finished = [r for r in records if r.is_completed and r.test_results is not None]
+    finished.sort(key=lambda r: -r.test_results.auc_ovr_macro)  # type: ignore[union-attr]
+
+    def place(record: RunRecord) -> Path:
+        return folder / "runs" / record.model_desc / "record.json"
+
+    entries = [
+        Entry(
+            record=record,
+            path=place(record),
+            auc=estimate("auc_ovr_macro", record.test_results.auc_ovr_macro, 0.01),
+            accuracy=estimate("accuracy", record.test_results.accuracy, 0.03),
+            p_value=0.0123 if rank else None,
+            tied=not rank,
+        )
+        for rank, record in enumerate(finished)
+        if record.test_results is not None
+    ]
+    unfinished = [(record, place(record)) for record in records if not record.is_completed]
+    return Comparison(tuple(entries), tuple(unfinished), (), 300, "a made-up test")

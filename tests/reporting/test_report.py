@@ -1,0 +1,142 @@
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from matplotlib.figure import Figure
+
+from lensbench.comparison.compare import Comparison
+from lensbench.reporting import plots
+from lensbench.reporting.markdown import escaped
+from lensbench.reporting.report import write_report
+
+from .builders import make_comparison, make_record
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(monkeypatch):
+    """Leave an empty file for each picture: the tests of plots draw them."""
+    for name in ("confusion_matrix", "roc_curves"):
+        monkeypatch.setattr(plots, f"draw_{name}", lambda *args: Figure().add_subplot())
+    monkeypatch.setattr(plots, "draw_history", lambda *args: Figure())
+
+    def save(figure: Figure, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    monkeypatch.setattr(plots, "save_figure", save)
+
+
+def _links(page: Path) -> list[Path]:
+    links = re.findall(r"\]\(([^)]*)\)", page.read_text())
+    assert not any(link.startswith("/") for link in links)
+    return [page.parent / unquote(link) for link in links]
+
+
+@pytest.fixture
+def page(comparison, tmp_path):
+    return write_report(comparison, tmp_path / "report").markdown.read_text()
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_all_links_lead_to_pictures(comparison, tmp_path, together):
+    folder = tmp_path / "report"
+    report = write_report(comparison, folder, tmp_path / "all plots (here)" if together else None)
+    links = _links(report.markdown)
+    assert len(links) == 4 + 2 * 3
+    assert all(link.is_file() for link in links)
+    where = {link.resolve().parent for link in links[4:]}
+    assert where == (
+        {tmp_path / "all plots (here)"}
+        if together
+        else {entry.path.parent for entry in comparison.entries}
+    )
+
+
+def test_the_files_of_the_contract_lie_in_one_folder(comparison, tmp_path):
+    report = write_report(
+        comparison, tmp_path, tmp_path, "model_comparison_task1_results_final.csv"
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "comparison.md",
+        "comparison_intervals.csv",
+        "comparison_plot_auc_vs_time.png",
+        "comparison_plot_test_accuracy.png",
+        "comparison_plot_test_auc.png",
+        "comparison_plot_training_time.png",
+        "model_comparison_task1_results_final.csv",
+        *(
+            f"{kind}_{name}.png"
+            for kind in ("confusion_matrix", "roc_curve", "training_history")
+            for name in ("First", "Second")
+        ),
+    }
+    assert report.notes == ()
+
+
+def test_the_page_begins_with_the_verdict(comparison, page):
+    assert page.startswith(f"# Comparison of 2 classifiers\n\n**{escaped(comparison.verdict)}**\n")
+
+
+def test_the_ranking_shows_numbers_with_intervals_ties_and_p(page):
+    rows = [line for line in page.splitlines() if re.match(r"\| \d", line)]
+    assert rows == [
+        r"| 1 | First | 0.9765 \[0.9665, 0.9865\] | 0.9000 \[0.8700, 0.9300\] | best |  |",
+        r"| 2 | Second | 0.9500 \[0.9400, 0.9600\] | 0.9000 \[0.8700, 0.9300\] | worse | 0.012 |",
+    ]
+
+
+def test_the_page_says_how_each_model_was_trained(page):
+    assert (
+        "| First | torchvision/resnet18 | 1.5 min | A GPU, 32-true | random initialisation "
+        "| sealed | 0123456789ab | 3,000 / 300 / 300 |"
+    ) in page
+    assert "| A GPU | cuda | 32-true | 2 | Linux | 3.11 | numpy 2.0, torch 2.5 |" in page
+
+
+def test_failures_warnings_and_problems_are_on_the_page(comparison, tmp_path):
+    damaged = Comparison(
+        comparison.entries, comparison.unfinished, ("x.json: not JSON",), 300, comparison.test
+    )
+    page = write_report(damaged, tmp_path).markdown.read_text()
+    assert "Failed: timm/broken, record.json\n\n    out of memory\n      at step 3 | 4\n" in page
+    assert "- x.json: not JSON\n" in page
+    assert "- one image occurs twice (First, Second)\n" in page
+
+
+def test_what_is_missing_is_said(tmp_path):
+    record = make_record("Old", lensbench=None, val_aucs=(), train_losses=(), val_losses=())
+    report = write_report(make_comparison(tmp_path, record), tmp_path)
+    page = report.markdown.read_text()
+    assert report.notes == (
+        "training_history_Old.png is not drawn: the record holds no training history",
+    )
+    assert "not recorded" in page
+    assert r"- training\_history\_Old.png is not drawn" in page
+
+
+def test_only_missing_plots_of_runs_are_made_anew_but_the_comparison_always(comparison, tmp_path):
+    write_report(comparison, tmp_path)
+    again = write_report(comparison, tmp_path, only_missing=True)
+    assert [made.drawn for made in again.run_plots.values()] == [(), ()]
+    assert len(again.comparison_plots.drawn) == 4
+    assert len(_links(again.markdown)) == 10
+
+
+def test_nothing_finished_is_a_page_that_says_so(tmp_path):
+    report = write_report(Comparison((), (), (), 0, ""), tmp_path)
+    page = report.markdown.read_text()
+    assert page.startswith("# Comparison of 0 classifiers\n\n**No finished runs")
+    assert _links(report.markdown) == []
+    assert len(report.notes) == 4
+
+
+def test_a_name_is_nothing_but_a_name(tmp_path):
+    name = "a|b [x](y) <i>*c*_d_ $z$"
+    page = write_report(make_comparison(tmp_path, make_record(name)), tmp_path / "r").markdown
+    text = page.read_text()
+    assert name not in text
+    assert r"a\|b \[x\](y) \<i\>\*c\*\_d\_ \$z\$" in text
+    links = [link for link in _links(page) if link.name != "y"]
+    assert len(links) == 7
+    assert all(link.is_file() for link in links)
