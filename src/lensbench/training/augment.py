@@ -1,0 +1,55 @@
+"""Random symmetries of a whole batch of images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional as nn
+
+from lensbench.config import Recipe
+
+
+def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
+    """Apply the recipe's random symmetries, drawn anew for each image.
+
+    Args:
+        images: (B, C, H, W) floating.
+        recipe: Its `symmetry`, `rotation_degrees`, `shift` and `scale`.
+        generator: Source of randomness, on the CPU.
+
+    Returns:
+        Images of the same shape. Exact symmetries move pixels without changing any value; the
+        affine part interpolates bilinearly and fills with 0 from outside the frame.
+    """
+    if recipe.symmetry != "none":
+        images = _maybe(images, images.flip(-1), generator)
+        images = _maybe(images, images.flip(-2), generator)
+    if recipe.symmetry == "d4" and images.shape[-1] == images.shape[-2]:
+        images = _maybe(images, images.transpose(-1, -2), generator)
+    if recipe.rotation_degrees or recipe.shift or recipe.scale:
+        images = _resample(images, draw_affine(len(images), recipe, generator))
+    return images
+
+
+def draw_affine(n_images: int, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
+    """Draw (n_images, 2, 3) float32 matrices that map output to input coordinates in [-1, 1]."""
+    angle, scale, right, down = (2 * torch.rand(4, n_images, generator=generator) - 1).unbind()
+    angle = angle * math.radians(recipe.rotation_degrees)
+    scale = 1 / (1 + scale * recipe.scale)
+    # A shift by the whole side is 2 in coordinates that span [-1, 1].
+    right, down = 2 * recipe.shift * right, 2 * recipe.shift * down
+    cosine, sine = scale * angle.cos(), scale * angle.sin()
+    rows = [cosine, -sine, right, sine, cosine, down]
+    return torch.stack(rows, dim=1).reshape(n_images, 2, 3)
+
+
+def _resample(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    matrices = matrices.to(images.device, images.dtype)
+    grid = nn.affine_grid(matrices, list(images.shape), align_corners=False)
+    return nn.grid_sample(images, grid, mode="bilinear", align_corners=False)
+
+
+def _maybe(images: torch.Tensor, changed: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    heads = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(heads.to(images.device)[:, None, None, None], changed, images)

@@ -1,0 +1,201 @@
+"""Fit a classifier, and let a fitted one predict."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from numpy.typing import NDArray
+from torch import nn
+
+from lensbench.config import MachineSpec, Recipe
+from lensbench.data.batches import evaluation_batches, training_batches
+from lensbench.data.pack import Pack
+from lensbench.errors import ConfigError
+from lensbench.outcome import History, Timing
+from lensbench.training.module import Training
+from lensbench.training.progress import Progress
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit leaves beside the weights, and on what it ran."""
+
+    history: History
+    timing: Timing
+    accelerator: str
+    device: str | None
+    """Model name of the GPU; None on a CPU."""
+    threads: int
+
+
+def fit(
+    classifier: nn.Module,
+    pack: Pack,
+    train: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    recipe: Recipe,
+    *,
+    machine: MachineSpec,
+    seed: int,
+    folder: Path,
+    label: str,
+) -> Fit:
+    """Train `classifier` in place; afterwards it has the weights that the recipe keeps.
+
+    Args:
+        classifier: (B, C, H, W) float32 -> (B, K) logits.
+        pack: The images.
+        train: (N,) rows of the pack to train on.
+        validation: (M,) rows of the pack for loss and AUC after each epoch.
+        recipe: How to train.
+        machine: Where to train.
+        seed: Of order, augmentation and dropout.
+        folder: For checkpoints. If it holds those of an interrupted fit, that one goes on.
+        label: Names the fit in the progress bar.
+
+    Raises:
+        ConfigError: The machine lacks the accelerator that was asked for.
+        KeyboardInterrupt: Ctrl-C; the checkpoint of the last whole epoch stays.
+    """
+    batches = training_batches(pack, train, recipe.batch_size, seed)
+    training = Training(classifier, recipe, len(batches) * recipe.epochs, seed)
+    best = ModelCheckpoint(
+        folder,
+        filename="best",
+        monitor="validation_auc",
+        mode="max",
+        save_weights_only=True,
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+    last = ModelCheckpoint(
+        folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    resumed = folder / "last.ckpt" if (folder / "last.ckpt").exists() else None
+    with _quiet():
+        trainer = _trainer(machine, recipe, [best, last, Progress(label)], folder)
+        with _keyboard_interrupts(trainer):
+            trainer.fit(
+                training,
+                batches,
+                evaluation_batches(pack, validation, recipe.batch_size),
+                ckpt_path=resumed,
+                weights_only=True,
+            )
+    kept_epoch = recipe.epochs
+    if recipe.keep == "best":
+        aucs = [epoch.validation_auc for epoch in training.epochs]
+        kept_epoch = 1 + int(np.nanargmax(aucs))
+        weights = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
+        training.load_state_dict(weights["state_dict"])
+    root = trainer.strategy.root_device
+    training.cpu()
+    return Fit(
+        history=History(epochs=tuple(training.epochs), kept_epoch=kept_epoch),
+        timing=Timing(
+            fit_seconds=training.train_seconds + training.validation_seconds,
+            n_train_images_per_second=len(batches)
+            * min(recipe.batch_size, len(train))
+            * recipe.epochs
+            / training.train_seconds,
+        ),
+        accelerator=root.type,
+        device=torch.cuda.get_device_name(root) if root.type == "cuda" else None,
+        threads=torch.get_num_threads(),
+    )
+
+
+def predict(
+    classifier: nn.Module,
+    pack: Pack,
+    rows: NDArray[np.int64],
+    recipe: Recipe,
+    machine: MachineSpec,
+) -> NDArray[np.float64]:
+    """Return the logits (N, K) float64 of some rows of a pack, each once, in their order."""
+    with _quiet():
+        trainer = _trainer(machine, recipe, [], None)
+        with _keyboard_interrupts(trainer):
+            logits = trainer.predict(
+                Training(classifier, recipe, 1, 0),
+                evaluation_batches(pack, rows, recipe.batch_size),
+            )
+    classifier.cpu()
+    return torch.cat(cast("list[torch.Tensor]", logits)).double().numpy()
+
+
+def _trainer(
+    machine: MachineSpec,
+    recipe: Recipe,
+    callbacks: list[lightning.Callback],
+    folder: Path | None,
+) -> lightning.Trainer:
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
+    try:
+        return lightning.Trainer(
+            accelerator=machine.accelerator,
+            devices=1,
+            precision=machine.precision,
+            max_epochs=recipe.epochs,
+            callbacks=callbacks,
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=bool(callbacks),
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+    except lightning.fabric.utilities.exceptions.MisconfigurationException as error:
+        raise ConfigError(f"accelerator {machine.accelerator!r}: {error}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what Lightning says to programmers: hints about workers, devices and tips."""
+    loggers = [
+        logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")
+    ]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
+            # Lightning 2.6 with torch 2.15.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _keyboard_interrupts(trainer: lightning.Trainer) -> Iterator[None]:
+    """Let Ctrl-C arrive as KeyboardInterrupt, where Lightning would end the whole process."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not trainer.interrupted:
+            raise
+        raise KeyboardInterrupt from error
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
