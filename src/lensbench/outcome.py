@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from lensbench.errors import RecordError
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+
+from lensbench.errors import RecordError
 
 
 @dataclass(frozen=True)

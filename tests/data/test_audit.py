@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lensbench.config import DataSpec
 from lensbench.data.audit import require_sound, verify
 from lensbench.data.catalogue import read_catalogue
@@ -63,7 +64,7 @@ def test_errors_stop_training_and_are_all_named(make_dataset):
         FAULTS[code](root)
     nan_pixel(root / "train/vort/3.npy")
     catalogue = read_catalogue(DataSpec(path=root))
-    with pytest.raises(DatasetError, match="train/vort/3.npy") as caught:
+    with pytest.raises(DatasetError, match=r"train/vort/3\.npy") as caught:
         require_sound(catalogue, verify(catalogue))
     assert "unreadable" in str(caught.value)
 

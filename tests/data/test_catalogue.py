@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from lensbench.config import DataSpec
 from lensbench.data.catalogue import read_catalogue
 from lensbench.errors import DatasetError

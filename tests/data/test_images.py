@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from lensbench.data.images import ImageFault, as_float32, decode_image
 from PIL import Image
+
+from lensbench.data.images import ImageFault, as_float32, decode_image
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -55,7 +56,9 @@ def test_pictures_keep_their_values(mode):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "png")
     decoded = decode_image(file.getvalue(), "x.PNG")
-    np.testing.assert_array_equal(decoded.squeeze(), np.moveaxis(pixels, -1, 0) if mode == "RGB" else pixels)
+    np.testing.assert_array_equal(
+        decoded.squeeze(), np.moveaxis(pixels, -1, 0) if mode == "RGB" else pixels
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from lensbench.config import DataSpec
 from lensbench.data import pack as pack_module
 from lensbench.data.batches import EpochShuffle, evaluation_batches, training_batches
@@ -44,7 +45,7 @@ def test_a_changed_data_set_gets_a_new_pack(spec):
 
 def test_an_unsound_data_set_leaves_nothing_behind(spec):
     (spec.path / "train/no/1.npy").write_bytes(b"")
-    with pytest.raises(DatasetError, match="train/no/1.npy"):
+    with pytest.raises(DatasetError, match=r"train/no/1\.npy"):
         build(spec)
     assert list((spec.cache / "packs").iterdir()) == []
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lensbench.evaluation.auc import hanley_mcneil_deviation, logit_interval, one_vs_rest
 from sklearn.metrics import roc_auc_score
+
+from lensbench.evaluation.auc import hanley_mcneil_deviation, logit_interval, one_vs_rest
 
 
 def sample(seed: int, n: int = 120, n_classes: int = 3, ties: bool = True):
@@ -59,8 +60,7 @@ def test_the_error_of_the_macro_auc_is_that_of_a_bootstrap():
     expected = np.sqrt((one_vs_rest(labels, scores).macro_influence ** 2).sum())
     rng = np.random.default_rng(0)
     resampled = [
-        one_vs_rest(labels[rows], scores[rows]).macro
-        for rows in rng.integers(0, 300, (3000, 300))
+        one_vs_rest(labels[rows], scores[rows]).macro for rows in rng.integers(0, 300, (3000, 300))
     ]
     assert expected == pytest.approx(np.std(resampled), rel=0.05)
 

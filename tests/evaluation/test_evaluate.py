@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, auc, precision_recall_fscore_support, roc_auc_score
+
 from lensbench.config import JudgeSpec
 from lensbench.errors import RecordError
 from lensbench.evaluation.evaluate import evaluate, macro_auc
 from lensbench.outcome import Predictions
-from sklearn.metrics import accuracy_score, auc, precision_recall_fscore_support, roc_auc_score
 
 CLASSES = ("no", "sphere", "vort")
 
@@ -40,7 +41,9 @@ def test_every_estimate_equals_scikit_learns():
 
 def test_every_estimate_lies_in_its_interval():
     for separation in (0.0, 1.0, 20.0):
-        for estimate in evaluate(predictions(separation=separation), JudgeSpec()).estimates.values():
+        for estimate in evaluate(
+            predictions(separation=separation), JudgeSpec()
+        ).estimates.values():
             assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1, estimate
 
 
@@ -78,7 +81,10 @@ def test_order_does_not_matter():
 def test_a_class_without_examples_is_refused():
     made = predictions()
     some = Predictions.of(
-        made.ids[made.labels < 2], made.labels[made.labels < 2], made.logits[made.labels < 2], CLASSES
+        made.ids[made.labels < 2],
+        made.labels[made.labels < 2],
+        made.logits[made.labels < 2],
+        CLASSES,
     )
     with pytest.raises(RecordError, match="no example of vort"):
         evaluate(some, JudgeSpec())

@@ -3,9 +3,10 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from lensbench.evaluation.proportions import f1_intervals, f1_scores, wilson_interval
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score
+
+from lensbench.evaluation.proportions import f1_intervals, f1_scores, wilson_interval
 
 
 @given(st.integers(0, 60), st.integers(1, 60), st.sampled_from([0.8, 0.95, 0.99]))
@@ -34,6 +35,8 @@ def test_the_interval_of_f1_is_that_of_resampled_examples():
     scores = []
     for _ in range(4000):
         called_0 = (rng.random(60) < 10 / 60).sum(), (rng.random(40) < 35 / 40).sum()
-        scores.append(f1_scores(np.array([[60 - called_0[0], called_0[0]], [40 - called_0[1], called_0[1]]])))
+        scores.append(
+            f1_scores(np.array([[60 - called_0[0], called_0[0]], [40 - called_0[1], called_0[1]]]))
+        )
     np.testing.assert_allclose(low, np.quantile(scores, 0.025, axis=0), atol=0.01)
     np.testing.assert_allclose(high, np.quantile(scores, 0.975, axis=0), atol=0.01)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from lensbench.data.catalogue import Catalogue
-from lensbench.data.images import ImageFault, as_float32, decode_image
-from lensbench.errors import DatasetError
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from tqdm.auto import tqdm
+
+from lensbench.data.catalogue import Catalogue
+from lensbench.data.images import ImageFault, as_float32, decode_image
+from lensbench.errors import DatasetError
 
 Severity = Literal["error", "warning"]
 

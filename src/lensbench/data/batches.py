@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from lensbench.data.pack import Pack
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lensbench.data.pack import Pack
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """(B, C, H, W) float32 images and (B,) int64 labels."""

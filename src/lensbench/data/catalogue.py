@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
+
 from lensbench.config import DataSpec
 from lensbench.data.images import SUFFIXES
 from lensbench.data.source import Source, open_source
 from lensbench.errors import DatasetError
-from numpy.typing import NDArray
 
 PARTITIONS = {
     "train": "train",

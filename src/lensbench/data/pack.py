@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
 from lensbench.config import DataSpec
 from lensbench.data.audit import Finding, find, require_sound, survey
 from lensbench.data.catalogue import Catalogue
-from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 PACK_VERSION = 1
 _FINDINGS = TypeAdapter(tuple[Finding, ...])

@@ -1,0 +1,298 @@
+"""The verbs of `lensbench` as functions: what the command line and a notebook both call."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from lensbench.comparison.compare import Comparison
+from lensbench.comparison.compare import compare as compare_records
+from lensbench.config import (
+    RECIPES,
+    DataSpec,
+    JudgeSpec,
+    MachineSpec,
+    ModelSpec,
+    Recipe,
+    RunConfig,
+    Spec,
+    SplitSpec,
+)
+from lensbench.errors import ConfigError, RecordError
+from lensbench.runs.store import NATIVE, Layout, RunStore, find_records
+from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, resolve
+
+if TYPE_CHECKING:
+    from lensbench.data.audit import Finding
+    from lensbench.reporting.report import Report
+    from lensbench.sweep import JobOutcome
+
+_Spec = TypeVar("_Spec", bound=Spec)
+
+Models = Sequence[str | ContractModel] | None
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What `run` leaves: an outcome for each model, and the comparison of the finished ones."""
+
+    outcomes: tuple[JobOutcome, ...]
+    comparison: Comparison
+    report: Report | None
+    """None if no run is finished."""
+
+
+def simulate(
+    out: str | Path,
+    *,
+    population: str = "common-test-1",
+    n_train: int = 10_000,
+    n_val: int = 2_500,
+    seed: int = 42,
+) -> Path:
+    """Simulate a data set in the archive's folder format.
+
+    Args:
+        out: Folder to write to. A finished data set of the same settings is left as it is, an
+            interrupted one completed.
+        population: What the lenses are like: `common-test-1` or `demo`.
+        n_train: Images of each class in `train`.
+        n_val: Images of each class in `val`.
+        seed: The same seed gives the same images.
+
+    Raises:
+        ConfigError: There is no such population.
+        DatasetError: `out` holds something else.
+    """
+    from lensbench.simulation import POPULATIONS
+    from lensbench.simulation import simulate as simulate_population
+
+    if population not in POPULATIONS:
+        raise ConfigError(f"no population {population!r}; there are {', '.join(POPULATIONS)}")
+    return simulate_population(
+        POPULATIONS[population], Path(out), n_train=n_train, n_val=n_val, seed=seed
+    )
+
+
+def verify(data: str | Path) -> tuple[Finding, ...]:
+    """Audit a data set: read every file once and return all findings, errors first.
+
+    Raises:
+        DatasetError: There are no images, or they are not sorted into class folders.
+    """
+    from lensbench.data import audit
+    from lensbench.data.catalogue import read_catalogue
+
+    return audit.verify(read_catalogue(DataSpec(path=Path(data))))
+
+
+def run(
+    data: str | Path,
+    models: Models = None,
+    *,
+    recipe: str | Recipe = "contract",
+    out: str | Path = "runs",
+    pretrained: bool = True,
+    weights: Path | None = None,
+    split: SplitSpec = SplitSpec(),
+    machine: MachineSpec = MachineSpec(),
+    judge: JudgeSpec = JudgeSpec(),
+    seed: int = 42,
+    cache: Path | None = None,
+    layout: Layout = NATIVE,
+    say: Callable[[str], None] = print,
+    **overrides: Any,
+) -> SweepResult:
+    """Train, test and compare classifiers one after another.
+
+    Args:
+        data: Folder or `.zip` archive of images in class folders.
+        models: Names of classifiers (`ResNet18`, `resnet18`, `timm/resnet10t`), `name=model` to
+            name the run as well, or rows like those of the contract's table; None: that table.
+        recipe: How to train: the name of a recipe, or one of your own.
+        out: Folder for records, weights, predictions, plots and the report.
+        pretrained: Start from the libraries' pretrained weights.
+        weights: A local `.safetensors` file to start from, for a single model.
+        split: How the images are divided.
+        machine: On what the work is done.
+        judge: How results are judged.
+        seed: Of initial weights, order and augmentation.
+        cache: Where packed images are kept; None: the user's cache folder.
+        layout: File names below `out`.
+        say: Takes each line of news.
+        **overrides: Settings of the recipe to change, such as `epochs=3`.
+
+    Raises:
+        LensbenchError: Settings, weights or data that cannot be used, before anything is trained.
+    """
+    from lensbench.reporting.report import write_report
+    from lensbench.sweep import Job, sweep
+
+    rows = choose_models(models)
+    if weights is not None and len(rows) > 1:
+        raise ConfigError("a local weight file fits one model: train that one on its own")
+    plan = choose_recipe(recipe, **overrides)
+    jobs = []
+    for row in rows:
+        own_size = row.batch_size if plan.name == "contract" else None
+        settings = {
+            "name": row.desc,
+            "data": DataSpec(path=Path(data), cache=cache),
+            "model": ModelSpec(
+                identifier=str(resolve(row.identifier)), pretrained=pretrained, weights=weights
+            ),
+            "recipe": choose_recipe(plan, batch_size=overrides.get("batch_size") or own_size),
+            "split": split,
+            "machine": machine,
+            "judge": judge,
+            "seed": seed,
+        }
+        jobs.append(Job(_checked(RunConfig, settings), RunStore(Path(out), row.desc, layout)))
+    outcomes = sweep(jobs, say)
+    records = [
+        outcome.job.store.record for outcome in outcomes if outcome.job.store.record.exists()
+    ]
+    comparison = compare_records(records, level=judge.level)
+    report = None
+    if comparison.entries:
+        report = write_report(
+            comparison,
+            Path(out) / layout.comparison,
+            run_figures=_shared_figures(Path(out), layout),
+            csv_name=layout.csv,
+        )
+    return SweepResult(tuple(outcomes), comparison, report)
+
+
+def compare(
+    paths: Iterable[str | Path],
+    out: str | Path | None = None,
+    *,
+    layout: Layout = NATIVE,
+    level: float = 0.95,
+) -> tuple[Comparison, Report | None]:
+    """Rank finished runs, and write the report if `out` is given.
+
+    Args:
+        paths: Records, or folders that hold some.
+        out: Folder for the tables, the plots and the page.
+        layout: File names below those folders and below `out`.
+        level: Confidence level of the ties.
+
+    Raises:
+        RecordError: There are no records at all.
+        ComparisonError: The runs were tested on different images.
+    """
+    comparison = compare_records(_records(paths, layout), level=level)
+    if out is None:
+        return comparison, None
+    from lensbench.reporting.report import write_report
+
+    shared = _shared_figures(Path(out), layout)
+    report = write_report(
+        comparison,
+        Path(out),
+        run_figures=shared or Path(out),
+        csv_name=layout.csv,
+        only_missing=shared is not None,
+    )
+    return comparison, report
+
+
+def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], list[str]]:
+    """Draw the plots of finished runs that are missing.
+
+    Args:
+        root: Folder of runs.
+        layout: File names below it.
+
+    Returns:
+        The files that were drawn, and a line for each plot that could not be.
+
+    Raises:
+        RecordError: There are no records at all.
+    """
+    from lensbench.reporting.plots import plot_run
+    from lensbench.runs.record import RunRecord
+
+    drawn: list[Path] = []
+    notes: list[str] = []
+    for path in _records([root], layout):
+        try:
+            record = RunRecord.read(path)
+        except RecordError as error:
+            notes.append(str(error))
+            continue
+        if record.is_completed:
+            folder = _shared_figures(Path(root), layout) or path.parent
+            figures = plot_run(record, folder, only_missing=True)
+            drawn += figures.drawn
+            notes += figures.notes
+    return drawn, notes
+
+
+def choose_models(models: Models) -> list[ContractModel]:
+    """Return name, identifier and, if it has one of its own, batch size of each model.
+
+    Raises:
+        ConfigError: Two runs would have the same name.
+    """
+    rows = [_row(model) for model in (CONTRACT_MODELS if models is None else models)]
+    for name, n in Counter(row.desc for row in rows).items():
+        if n > 1:
+            raise ConfigError(f"{n} runs would be called {name!r}: name them apart, name=model")
+    return rows
+
+
+def choose_recipe(recipe: str | Recipe, **overrides: Any) -> Recipe:
+    """Return a recipe with some settings changed; None leaves a setting as it is.
+
+    Raises:
+        ConfigError: There is no such recipe or setting, or a value makes no sense.
+    """
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise ConfigError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
+        recipe = RECIPES[recipe]
+    changes = {name: value for name, value in overrides.items() if value is not None}
+    return _checked(Recipe, recipe.model_dump() | changes)
+
+
+def _row(model: str | ContractModel) -> ContractModel:
+    if not isinstance(model, str):
+        return ContractModel(*model)
+    name, equals, identifier = model.partition("=")
+    for row in CONTRACT_MODELS:
+        if (identifier or name) in (row.desc, row.identifier, str(row.model)):
+            return row._replace(desc=name) if equals else row
+    return ContractModel(name.replace("/", "_"), identifier or name)
+
+
+def _records(paths: Iterable[str | Path], layout: Layout) -> list[Path]:
+    found: list[Path] = []
+    for path in map(Path, paths):
+        found += find_records(path, layout) if path.is_dir() else [path]
+    if not found:
+        looked = ", ".join(str(path) for path in paths)
+        raise RecordError(f"no result records in {looked}; `lensbench run` makes some")
+    return found
+
+
+def _shared_figures(root: Path, layout: Layout) -> Path | None:
+    """Return the folder of all runs' figures, or None where each run has its own."""
+    return None if "{name}" in layout.run_figures else root / layout.run_figures
+
+
+def _checked(spec: type[_Spec], settings: Mapping[str, Any]) -> _Spec:
+    try:
+        return spec.model_validate(settings)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ConfigError(faults) from error

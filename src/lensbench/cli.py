@@ -1,0 +1,293 @@
+"""The command line: each verb is a function of `lensbench.api`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import tyro
+from pydantic import BaseModel, Field, create_model
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from lensbench import api
+from lensbench.comparison.compare import Comparison
+from lensbench.config import RECIPES, DataSpec, MachineSpec, ModelSpec, Recipe, SplitSpec
+from lensbench.errors import LensbenchError
+from lensbench.reporting.report import Report
+from lensbench.reporting.terminal import ranking_table
+
+_ERROR = 2
+_INTERRUPTED = 130
+
+
+def _setting(spec: type[BaseModel], field: str) -> Any:
+    """Return the help text of a setting, so that it is written once."""
+    return tyro.conf.arg(help=spec.model_fields[field].description)
+
+
+def _or_none(annotation: Any) -> Any:
+    return annotation | None
+
+
+_CHANGES: Any = {
+    name: (
+        Annotated[_or_none(field.annotation), tyro.conf.arg(help_behavior_hint="")],
+        Field(None, description=field.description),
+    )
+    for name, field in Recipe.model_fields.items()
+    if name not in ("name", "split", "expected")
+}
+Changes = create_model("Changes", **_CHANGES)
+"""Every setting of a recipe, to be changed for one run."""
+NO_CHANGES = Changes()
+
+_Data = Annotated[Path, _setting(DataSpec, "path")]
+_Cache = Annotated[Path | None, _setting(DataSpec, "cache")]
+_Pretrained = Annotated[bool, _setting(ModelSpec, "pretrained")]
+_Weights = Annotated[Path | None, _setting(ModelSpec, "weights")]
+_Recipe = Annotated[str, tyro.conf.arg(help=f"How to train: {', '.join(RECIPES)}.")]
+_Flat = Annotated[Changes, tyro.conf.arg(name="")]
+
+
+def simulate(
+    out: tyro.conf.Positional[Path],
+    population: str = "common-test-1",
+    n_train: int = 10_000,
+    n_val: int = 2_500,
+    seed: int = 42,
+) -> int:
+    """Simulate a data set in the format of Common Test I.
+
+    Args:
+        out: Folder to write to; an interrupted data set there is completed.
+        population: common-test-1 (like the real images) or demo (easier, for a laptop).
+        n_train: Images of each class in train.
+        n_val: Images of each class in val.
+        seed: The same seed gives the same images.
+    """
+    folder = api.simulate(out, population=population, n_train=n_train, n_val=n_val, seed=seed)
+    _say(f"{3 * (n_train + n_val):,} images of the population {population!r} are in {folder}")
+    return 0
+
+
+def verify(data: tyro.conf.Positional[_Data]) -> int:
+    """Audit a data set; exit status 1 means that it is not fit for training."""
+    findings = api.verify(data)
+    table = Table(title=str(data))
+    for column in ("severity", "code", "finding", "first files"):
+        table.add_column(column)
+    for finding in findings:
+        table.add_row(finding.severity, finding.code, finding.message, "\n".join(finding.ids[:3]))
+    if findings:
+        Console().print(table)
+    else:
+        _say(f"{data}: nothing to complain about")
+    return int(any(finding.severity == "error" for finding in findings))
+
+
+def run(
+    data: _Data,
+    models: tuple[str, ...] = (),
+    recipe: _Recipe = "contract",
+    out: Path = Path("runs"),
+    pretrained: _Pretrained = True,
+    seed: int = 42,
+    cache: _Cache = None,
+    split: SplitSpec = SplitSpec(),
+    machine: MachineSpec = MachineSpec(),
+    changes: _Flat = NO_CHANGES,
+) -> int:
+    """Train, test and compare many models, one after another.
+
+    Finished runs are skipped, interrupted ones resumed, failed ones tried again. The exit status
+    is 1 if a model failed.
+
+    Args:
+        models: Models by name (`lensbench models` lists them), or name=model to name the run
+            yourself; all 23 of the contract if none is given.
+        out: Folder for records, weights, predictions, plots and the report.
+        seed: Of initial weights, order of images and augmentation.
+        split: How the images are divided.
+        machine: Where the work is done.
+        changes: Settings of the recipe to change.
+    """
+    result = api.run(
+        data,
+        models or None,
+        recipe=recipe,
+        out=out,
+        pretrained=pretrained,
+        seed=seed,
+        cache=cache,
+        split=split,
+        machine=machine,
+        say=_say,
+        **changes.model_dump(),
+    )
+    return show(result)
+
+
+def train(
+    data: _Data,
+    model: str,
+    name: str | None = None,
+    recipe: _Recipe = "contract",
+    out: Path = Path("runs"),
+    pretrained: _Pretrained = True,
+    weights: _Weights = None,
+    seed: int = 42,
+    cache: _Cache = None,
+    split: SplitSpec = SplitSpec(),
+    machine: MachineSpec = MachineSpec(),
+    changes: _Flat = NO_CHANGES,
+) -> int:
+    """Train and test one model.
+
+    Args:
+        model: Its name; `lensbench models` lists them.
+        name: Name of the run in files and tables (default: the model's).
+        out: Folder for record, weights, predictions and plots.
+        seed: Of initial weights, order of images and augmentation.
+        split: How the images are divided.
+        machine: Where the work is done.
+        changes: Settings of the recipe to change.
+    """
+    result = api.run(
+        data,
+        [f"{name}={model}"] if name else [model],
+        recipe=recipe,
+        out=out,
+        pretrained=pretrained,
+        weights=weights,
+        seed=seed,
+        cache=cache,
+        split=split,
+        machine=machine,
+        say=_say,
+        **changes.model_dump(),
+    )
+    return show(result)
+
+
+def compare(paths: tyro.conf.Positional[tuple[Path, ...]], out: Path | None = None) -> int:
+    """Rank finished runs and say which differences are within the noise.
+
+    Args:
+        paths: Result records, or folders that hold some.
+        out: Folder for the tables, the plots and the page (default: print only).
+    """
+    return show_comparison(*api.compare(paths, out))
+
+
+def plots(root: tyro.conf.Positional[Path] = Path("runs")) -> int:
+    """Draw the plots of finished runs that are missing.
+
+    Args:
+        root: Folder of runs.
+    """
+    return show_plots(*api.plots(root))
+
+
+def models(pattern: tyro.conf.Positional[str | None] = None) -> int:
+    """List the models of the contract, or search all three libraries.
+
+    Args:
+        pattern: Part of a name, or shell wildcards such as 'timm/vit*'.
+    """
+    from lensbench.zoo.names import CONTRACT_MODELS, list_models
+
+    if pattern is None:
+        table = Table("name", "model")
+        for row in CONTRACT_MODELS:
+            table.add_row(row.desc, str(row.model))
+        Console().print(table)
+        _say("`lensbench models PATTERN` searches torchvision, timm and transformers.")
+        return 0
+    names = list_models(pattern)
+    for name in names:
+        _say(name)
+    if not names:
+        _say(f"no model matches {pattern!r}")
+    return int(not names)
+
+
+def show(result: api.SweepResult) -> int:
+    """Print what became of each model and the comparison; return the exit status."""
+    table = Table("model", "what happened", "error")
+    for outcome in result.outcomes:
+        error = outcome.record.error if outcome.record else None
+        table.add_row(outcome.job.config.name, outcome.what, escape(error or ""))
+    Console().print(table)
+    problems = show_comparison(result.comparison, result.report)
+    fates = {outcome.what for outcome in result.outcomes}
+    if "interrupted" in fates:
+        _say("The same command goes on where this one was interrupted.")
+        return _INTERRUPTED
+    return int("failed" in fates) or problems
+
+
+def show_comparison(comparison: Comparison, report: Report | None) -> int:
+    """Print the ranking, the verdict and where the files are; return the exit status."""
+    if comparison.entries:
+        Console().print(ranking_table(comparison))
+        _say(comparison.verdict)
+    for problem in comparison.problems:
+        _say(f"left out: {problem}")
+    if report is not None:
+        for note in report.notes:
+            _say(note)
+        _say(f"table:  {report.csv}")
+        for path in report.comparison_plots.paths.values():
+            _say(f"plot:   {path}")
+        _say(f"report: {report.markdown}")
+    return int(bool(comparison.problems))
+
+
+def show_plots(drawn: Sequence[Path], notes: Sequence[str]) -> int:
+    """Print which plots were drawn and which could not be; return the exit status."""
+    for line in (*map(str, drawn), *notes):
+        _say(line)
+    _say(f"{len(drawn)} plots drawn")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a verb, and end the process with its exit status."""
+    finish(
+        lambda: tyro.extras.subcommand_cli_from_dict(
+            {
+                "simulate": simulate,
+                "verify": verify,
+                "run": run,
+                "train": train,
+                "compare": compare,
+                "plots": plots,
+                "models": models,
+            },
+            prog="lensbench",
+            description="Classify strong gravitational lenses by their dark-matter substructure, "
+            "and compare classifiers honestly.",
+            args=arguments,
+        )
+    )
+
+
+def finish(verb: Callable[[], int]) -> NoReturn:
+    """Do something and end the process: 0 to 1 as it says, 2 for an error, 130 after Ctrl-C."""
+    try:
+        status = verb()
+    except LensbenchError as error:
+        sys.stderr.write(f"lensbench: {error}\n")
+        status = _ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write("\nlensbench: interrupted\n")
+        status = _INTERRUPTED
+    sys.exit(status)
+
+
+def _say(line: str) -> None:
+    Console(highlight=False, soft_wrap=True, markup=False).print(line)

@@ -1,0 +1,113 @@
+"""Many runs, one after another: skip the finished, resume the interrupted, retry the failed."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lensbench.config import RunConfig
+from lensbench.errors import LensbenchError
+from lensbench.pipeline import prepare, run_one
+from lensbench.reporting.plots import plot_run
+from lensbench.runs.compose import failed_record
+from lensbench.runs.environment import describe_environment
+from lensbench.runs.record import RunRecord
+from lensbench.runs.store import RunStore, write_whole
+from lensbench.zoo.build import require_weights
+
+What = Literal["trained", "resumed", "skipped", "failed", "interrupted", "not started"]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be made, and where its files go."""
+
+    config: RunConfig
+    store: RunStore
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """What became of a job; `record` is None for one that was interrupted or not started."""
+
+    job: Job
+    what: What
+    record: RunRecord | None = None
+
+
+def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
+    """Do all jobs in their order; a model that fails does not stop the next one.
+
+    Weights that cannot be had and images that cannot be used concern every model, so they are
+    looked for first, and stop the sweep before anything is trained.
+
+    Args:
+        jobs: Runs on one data set, with different names.
+        say: Takes each line of news.
+
+    Returns:
+        One outcome for each job, in their order. After Ctrl-C the current one is `interrupted`
+        and the rest are `not started`.
+
+    Raises:
+        WeightsError: Pretrained weights of one or more models cannot be had.
+        DatasetError: The images cannot be used as they are.
+    """
+    states = [job.store.state(job.config) for job in jobs]
+    todo = [job for job, state in zip(jobs, states, strict=True) if state != "finished"]
+    if todo:
+        require_weights(job.config.model for job in todo)
+        for finding in prepare(todo[0].config).findings:
+            say(str(finding))
+    outcomes: list[JobOutcome] = []
+    for number, (job, state) in enumerate(zip(jobs, states, strict=True), start=1):
+        label = f"[{number}/{len(jobs)}] {job.config.name}"
+        if any(outcome.what == "interrupted" for outcome in outcomes):
+            outcomes.append(JobOutcome(job, "not started"))
+            continue
+        if state == "finished":
+            say(f"{label}: finished before, skipped")
+            outcomes.append(JobOutcome(job, "skipped", RunRecord.read(job.store.record)))
+            continue
+        if state == "changed":
+            aside = job.store.set_aside()
+            say(f"{label}: a run with other settings was moved to {aside}")
+        outcomes.append(_do(job, label, say))
+    return outcomes
+
+
+def _do(job: Job, label: str, say: Say) -> JobOutcome:
+    what: What = "resumed" if job.store.has_checkpoint else "trained"
+    if what == "resumed":
+        say(f"{label}: going on where it was interrupted")
+    try:
+        record = run_one(job.config, job.store, label)
+        plot_run(record, job.store.figures)
+    except KeyboardInterrupt:
+        say(f"{label}: interrupted; the same command goes on from the last whole epoch")
+        return JobOutcome(job, "interrupted")
+    except Exception as error:  # whatever stops one model must not stop the next
+        return JobOutcome(job, "failed", _note_failure(job, label, error, say))
+    if record.test_results is not None:
+        say(f"{label}: test AUC {record.test_results.auc_ovr_macro:.4f}")
+    return JobOutcome(job, what, record)
+
+
+def _note_failure(job: Job, label: str, error: Exception, say: Say) -> RunRecord:
+    reason = str(error) if isinstance(error, LensbenchError) else f"{type(error).__name__}: {error}"
+    details = job.store.work / "traceback.txt"
+    write_whole(details, "".join(traceback.format_exception(error)))
+    machine = job.config.machine
+    record = failed_record(
+        job.config,
+        describe_environment(machine.accelerator, None, machine.precision, machine.threads),
+        reason,
+    )
+    job.store.finish(record)
+    say(f"{label}: failed: {reason}")
+    if not isinstance(error, LensbenchError):
+        say(f"{label}: the traceback is in {details}")
+    return record
