@@ -270,16 +270,18 @@ def _row(model: str | ContractModel) -> ContractModel:
     for row in CONTRACT_MODELS:
         if (identifier or name) in (row.desc, row.identifier, str(row.model)):
             return row._replace(desc=name) if equals else row
-    return ContractModel(name.replace("/", "_"), identifier or name)
+    return (
+        ContractModel(name, identifier) if equals else ContractModel(name.replace("/", "_"), name)
+    )
 
 
 def _records(paths: Iterable[str | Path], layout: Layout) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
-        found += find_records(path, layout) if path.is_dir() else [path]
-    if not found:
-        looked = ", ".join(str(path) for path in paths)
-        raise RecordError(f"no result records in {looked}; `lensbench run` makes some")
+        here = find_records(path, layout) if path.is_dir() else [path] if path.exists() else []
+        if not here:
+            raise RecordError(f"no result records in {path}; `lensbench run` makes some")
+        found += here
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import tyro
 from pydantic import BaseModel, Field, create_model
@@ -17,8 +17,10 @@ from lensbench import api
 from lensbench.comparison.compare import Comparison
 from lensbench.config import RECIPES, DataSpec, MachineSpec, ModelSpec, Recipe, SplitSpec
 from lensbench.errors import LensbenchError
-from lensbench.reporting.report import Report
 from lensbench.reporting.terminal import ranking_table
+
+if TYPE_CHECKING:
+    from lensbench.reporting.report import Report
 
 _ERROR = 2
 _INTERRUPTED = 130

@@ -103,6 +103,9 @@ class Recipe(Spec):
     weight_decay: float = Field(default=0.01, ge=0)
     """Of AdamW."""
 
+    gradient_clip: float | None = Field(default=None, gt=0)
+    """Largest norm of the gradient of all weights together; None leaves it as it is."""
+
     schedule: Literal["constant", "one-cycle", "plateau"] = "one-cycle"
     """plateau lowers the rate when the validation AUC stalls."""
 

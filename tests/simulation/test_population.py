@@ -55,5 +55,5 @@ def test_the_margin_holds_the_point_spread_function():
 def test_populations_are_listed_without_torch():
     code = "import sys, lensbench.simulation; print({'torch', 'caustics'} & set(sys.modules))"
     command = [sys.executable, "-c", code]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert run.stdout == "set()\n"

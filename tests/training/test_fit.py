@@ -9,6 +9,9 @@ from torch import nn
 
 from lensbench.config import MachineSpec, Recipe
 from lensbench.data.pack import Pack
+from lensbench.errors import ConfigError
+from lensbench.evaluation.auc import one_vs_rest
+from lensbench.training import module
 from lensbench.training.fit import Fit, fit, predict
 from lensbench.training.module import Training
 
@@ -91,3 +94,96 @@ def test_a_resumed_fit_ends_as_if_it_had_never_stopped(
     np.testing.assert_array_equal(
         predict(resumed, pack, rows, plan, CPU), predict(whole, pack, rows, plan, CPU)
     )
+
+
+def test_the_same_seed_gives_the_same_weights(pack, tmp_path):
+    one, other = network(), network()
+    for i, classifier in enumerate((one, other)):
+        run(pack, tmp_path / str(i), recipe(), classifier)
+    for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+
+
+def test_a_fit_learns_and_its_history_says_so(pack, tmp_path):
+    fitted = run(pack, tmp_path, recipe(epochs=12), network())
+    epochs = fitted.history.epochs
+    assert len(epochs) == 12
+    assert epochs[-1].train_loss < 0.3 * epochs[0].train_loss
+    assert epochs[-1].validation_auc > 0.95
+    assert fitted.timing.fit_seconds > 0
+    assert fitted.accelerator == "cpu"
+
+
+def test_the_history_of_the_last_epoch_is_that_of_the_weights(pack, tmp_path):
+    """Loss and AUC come from all predictions at once, so they can be computed again from them."""
+    classifier, plan, rows = network(), recipe(batch_size=7), np.arange(40, 60)
+    last = run(pack, tmp_path, plan, classifier).history.epochs[-1]
+    logits = predict(classifier, pack, rows, plan, CPU)
+    labels = torch.from_numpy(pack.labels[rows])
+    loss = nn.functional.cross_entropy(torch.from_numpy(logits), labels)
+    assert last.validation_loss == pytest.approx(float(loss), rel=1e-5)
+    assert last.validation_auc == pytest.approx(
+        one_vs_rest(pack.labels[rows], logits).macro, abs=0.02
+    )
+
+
+def test_the_best_epoch_is_kept_if_the_recipe_says_so(pack, tmp_path, monkeypatch):
+    """The validation AUC is made to peak in the second of four epochs."""
+    aucs = iter([0.6, 0.9, 0.7, 0.8])
+
+    class Fake:
+        def __init__(self, labels, scores):
+            self.macro = next(aucs)
+
+    plan = recipe(epochs=4, schedule="constant", keep="best")
+    second = network()
+    run(pack, tmp_path / "two", recipe(epochs=2, schedule="constant"), second)
+    monkeypatch.setattr(module, "one_vs_rest", Fake)
+    classifier = network()
+    fitted = run(pack, tmp_path / "four", plan, classifier)
+    assert fitted.history.kept_epoch == 2
+    assert fitted.history.kept.validation_auc == 0.9
+    rows = np.arange(60)
+    np.testing.assert_array_equal(
+        predict(classifier, pack, rows, plan, CPU), predict(second, pack, rows, plan, CPU)
+    )
+
+
+def test_the_plateau_schedule_follows_the_validation_auc(pack, tmp_path, monkeypatch):
+    aucs = iter([0.9, 0.8, 0.8, 0.8, 0.8, 0.8])
+
+    class Fake:
+        def __init__(self, labels, scores):
+            self.macro = next(aucs)
+
+    monkeypatch.setattr(module, "one_vs_rest", Fake)
+    plan = recipe(epochs=6, schedule="plateau", plateau_factor=0.2, plateau_patience=1)
+    rates = [epoch.learning_rate for epoch in run(pack, tmp_path, plan, network()).history.epochs]
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.01, 0.002, 0.002, 0.0004])
+
+
+def test_predictions_do_not_depend_on_the_batch_size(pack, tmp_path):
+    classifier, rows = network(), np.array([5, 1, 59, 30, 2])
+    small = predict(classifier, pack, rows, recipe(batch_size=2), CPU)
+    large = predict(classifier, pack, rows, recipe(batch_size=64), CPU)
+    assert small.shape == (5, 3)
+    assert small.dtype == np.float64
+    np.testing.assert_allclose(small, large, atol=1e-6)
+
+
+def test_a_missing_accelerator_is_an_error(pack, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    rows = np.arange(60)
+    with pytest.raises(ConfigError, match="gpu"):
+        fit(
+            network(),
+            pack,
+            rows,
+            rows,
+            recipe(),
+            machine=MachineSpec(accelerator="gpu"),
+            seed=0,
+            folder=tmp_path,
+            label="t",
+        )

@@ -152,6 +152,7 @@ def _trainer(
             devices=1,
             precision=machine.precision,
             max_epochs=recipe.epochs,
+            gradient_clip_val=recipe.gradient_clip,
             callbacks=callbacks,
             default_root_dir=folder,
             logger=False,

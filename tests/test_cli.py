@@ -1,0 +1,198 @@
+"""The command line: what it loads, prints and returns."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from lensbench import cli
+
+VERBS = ("simulate", "verify", "run", "train", "compare", "plots", "models")
+TINY = ["--recipe", "quick", "--epochs", "1", "--batch-size", "8", "--no-pretrained"]
+
+
+@pytest.fixture
+def lensbench(capsys):
+    """Run a command; returns its exit status and what it printed."""
+
+    def call(*arguments: object) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as caught:
+            cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return caught.value.code or 0, printed.out + printed.err
+
+    return call
+
+
+def loaded_by(code: str) -> set[str]:
+    code += "; import sys; print(*(name for name in sys.modules if '.' not in name))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("module", ["lensbench", "lensbench.cli"])
+def test_nothing_heavy_is_loaded_at_import(module):
+    heavy = {"torch", "lightning", "timm", "torchvision", "transformers", "sklearn", "matplotlib"}
+    assert loaded_by(f"import {module}") & heavy == set()
+
+
+def test_comparing_and_plotting_need_no_torch(shared, tmp_path):
+    records = shared / "reference/seed_results"
+    code = f"import lensbench; lensbench.compare([{str(records)!r}], {str(tmp_path)!r})"
+    assert "torch" not in loaded_by(code)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(lensbench, verb):
+    status, text = lensbench(verb, "--help")
+    assert status == 0
+    assert f"usage: lensbench {verb}" in text
+    status, text = lensbench("--help")
+    assert verb in text
+
+
+def test_the_whole_way_from_simulation_to_report(lensbench, tmp_path):
+    data, out, cache = tmp_path / "data", tmp_path / "runs", tmp_path / "cache"
+    status, text = lensbench("simulate", data, "--population", "demo", "--n-train", 6, "--n-val", 4)
+    assert (status, "30 images" in text) == (0, True)
+    status, text = lensbench("verify", data)
+    assert (status, f"{data}: nothing to complain about" in text) == (0, True)
+    status, text = lensbench(
+        "run",
+        "--data",
+        data,
+        "--models",
+        "a=timm/test_resnet",
+        "--out",
+        out,
+        "--cache",
+        cache,
+        *TINY,
+    )
+    assert status == 0
+    assert "it is the only finished run" in text
+    for name in ("comparison.csv", "comparison.md", "comparison_plot_test_auc.png"):
+        assert str(out / name) in text
+        assert (out / name).exists()
+    status, text = lensbench(
+        "train",
+        "--data",
+        data,
+        "--model",
+        "timm/test_vit",
+        "--name",
+        "b",
+        "--out",
+        out,
+        "--cache",
+        cache,
+        *TINY,
+    )
+    assert status == 0
+    status, text = lensbench("compare", out)
+    assert status == 0
+    assert " a " in text
+    assert " b " in text
+    (out / "a/roc_curve_a.png").unlink()
+    status, text = lensbench("plots", out)
+    assert (status, text.splitlines()) == (0, [f"{out / 'a/roc_curve_a.png'}", "1 plots drawn"])
+
+
+def test_the_real_archive_as_it_is_published(lensbench, make_dataset, tmp_path):
+    plain = make_dataset(partitions={"train": 6, "val": 4}, shape=(1, 32, 32))
+    archive = tmp_path / "dataset.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in plain.rglob("*.npy"):
+            name = path.relative_to(plain).as_posix()
+            file.write(path, f"dataset/dataset/{name}")
+            file.writestr(f"__MACOSX/dataset/dataset/{name}", b"\0")
+    shutil.rmtree(plain)
+    status, text = lensbench(
+        "run",
+        "--data",
+        archive,
+        "--models",
+        "timm/test_resnet",
+        "--out",
+        tmp_path / "runs",
+        "--cache",
+        tmp_path / "cache",
+        "--split.convention",
+        "halved",
+        *TINY,
+    )
+    assert status == 0, text
+    assert len((tmp_path / "runs/timm_test_resnet/split/test.txt").read_text().split()) == 6
+    assert {path.name for path in tmp_path.iterdir()} == {"dataset.zip", "runs", "cache"}
+
+
+def test_a_failed_model_sets_the_exit_status(lensbench, make_dataset, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("lensbench.sweep.run_one", fails)
+    status, text = lensbench(
+        "run",
+        "--data",
+        make_dataset(),
+        "--models",
+        "timm/test_resnet",
+        "--out",
+        tmp_path / "runs",
+        "--cache",
+        tmp_path / "cache",
+        *TINY,
+    )
+    assert status == 1
+    assert "RuntimeError: boom" in text
+
+
+def test_verify_fails_for_data_that_cannot_be_used(lensbench, make_dataset):
+    root = make_dataset()
+    np.save(root / "val/vort/1.npy", np.load(root / "train/no/1.npy"))
+    status, text = lensbench("verify", root)
+    assert status == 1
+    assert "contradiction" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verify", "nowhere"], "lensbench: nowhere: no such file or folder. Simulate a data set"),
+        (["compare", "nowhere"], "no result records"),
+        (
+            ["simulate", "x", "--population", "real"],
+            "no population 'real'; there are common-test-1",
+        ),
+        (["run", "--data", "x", "--models", "resnet19"], "resnet18"),
+    ],
+)
+def test_an_error_is_one_clear_line_and_status_2(
+    lensbench, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    status, text = lensbench(*arguments)
+    assert status == 2
+    assert message in text
+    assert "Traceback" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_models_are_listed_and_searched(lensbench):
+    status, text = lensbench("models")
+    assert status == 0
+    assert "timm/vit_base_patch16_224" in text
+    status, text = lensbench("models", "mobilenetv3_small*100")
+    assert (status, text.splitlines()) == (0, ["timm/mobilenetv3_small_100"])
+    assert lensbench("models", "no such model")[0] == 1
+
+
+def test_the_published_table_is_compared_by_name(lensbench, shared, tmp_path):
+    status, text = lensbench("compare", shared / "reference/seed_results", "--out", tmp_path)
+    assert status == 0
+    assert "ResNet34 has the highest AUC, 0.9942" in text
+    assert "cannot be told apart from EfficientNet-B1" in text
+    assert "confusion_matrix_ResNet34.png is not drawn" in text

@@ -1,0 +1,223 @@
+"""Many runs: what is skipped, resumed, retried and kept."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lensbench import api, sweep
+from lensbench.errors import ConfigError, DatasetError, WeightsError
+from lensbench.outcome import Predictions
+from lensbench.runs.record import RunRecord
+from lensbench.training.module import Training
+
+TINY = "timm/test_resnet"
+OTHER = "timm/test_efficientnet"
+
+
+@pytest.fixture
+def go(make_dataset, tmp_path):
+    """Run some tiny models with a tiny recipe; returns the outcomes by name and what was said."""
+    data = make_dataset(partitions={"train": 12, "val": 8}, shape=(1, 32, 32))
+
+    def run(models=(f"one={TINY}", f"two={OTHER}"), **changes):
+        said: list[str] = []
+        settings = {
+            "recipe": "quick",
+            "out": tmp_path / "runs",
+            "pretrained": False,
+            "cache": tmp_path / "cache",
+            "epochs": 2,
+            "batch_size": 8,
+            "say": said.append,
+        }
+        result = api.run(data, list(models), **(settings | changes))
+        return {o.job.config.name: o.what for o in result.outcomes}, said, result
+
+    run.data = data
+    run.out = tmp_path / "runs"
+    return run
+
+
+def files(root: Path) -> set[str]:
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_sweep_leaves_exactly_these_files(go):
+    fates, _, result = go()
+    assert fates == {"one": "trained", "two": "trained"}
+    each = [
+        "record.json",
+        "weights.safetensors",
+        "predictions_test.npz",
+        "predictions_validation.npz",
+        "split/train.txt",
+        "split/validation.txt",
+        "split/test.txt",
+    ]
+    pictures = ["confusion_matrix", "roc_curve", "training_history"]
+    expected = {f"{name}/{file}" for name in ("one", "two") for file in each}
+    expected |= {f"{name}/{kind}_{name}.png" for name in ("one", "two") for kind in pictures}
+    expected |= {
+        f"comparison_plot_{kind}.png"
+        for kind in ("test_auc", "test_accuracy", "training_time", "auc_vs_time")
+    }
+    expected |= {"comparison.csv", "comparison_intervals.csv", "comparison.md"}
+    assert files(go.out) == expected
+    assert result.comparison.n_test == 24
+
+
+def test_the_record_agrees_with_the_predictions_and_tells_the_whole_story(go):
+    go([f"one={TINY}"])
+    record = RunRecord.read(go.out / "one/record.json")
+    assert record.model_identifier == TINY
+    assert len(record.train_losses) == len(record.val_losses) == len(record.val_aucs) == 2
+    ours = record.lensbench
+    assert ours.split.convention == "sealed"
+    assert (ours.split.n_train, ours.split.n_validation, ours.split.n_test) == (33, 3, 24)
+    assert ours.weights_used == "none (random, seed 42)"
+    assert set(ours.environment.libraries) >= {"torch", "timm", "lightning", "lensbench"}
+    test = Predictions.load(go.out / "one" / ours.files["test"])
+    assert sorted(test.ids) == (go.out / "one/split/test.txt").read_text().split()
+    assert all(name.startswith("val/") for name in test.ids)
+    called = test.logits.argmax(axis=1)
+    assert record.test_results.accuracy == pytest.approx(np.mean(called == test.labels))
+    assert ours.estimates["accuracy"].value == record.test_results.accuracy
+    assert ours.timing.fit_seconds == record.training_time_s
+
+
+def test_the_weights_give_the_stored_predictions(go):
+    from lensbench.data.images import as_float32
+    from lensbench.zoo.build import load_classifier
+
+    go([f"one={TINY}"])
+    test = Predictions.load(go.out / "one/predictions_test.npz")
+    images = np.stack([as_float32(np.load(go.data / name)) for name in test.ids])
+    classifier = load_classifier(go.out / "one/weights.safetensors").eval()
+    with torch.inference_mode():
+        logits = classifier(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(logits, test.logits, atol=1e-5)
+
+
+def test_the_same_command_again_trains_nothing(go, monkeypatch):
+    go()
+    before = (go.out / "one/record.json").read_bytes()
+    monkeypatch.setattr(sweep, "run_one", lambda *_: pytest.fail("trained again"))
+    fates, said, _ = go()
+    assert fates == {"one": "skipped", "two": "skipped"}
+    assert "[1/2] one: finished before, skipped" in said
+    assert (go.out / "one/record.json").read_bytes() == before
+
+
+def test_other_settings_run_again_and_lose_nothing(go):
+    go([f"one={TINY}"])
+    before = (go.out / "one/record.json").read_bytes()
+    fates, said, _ = go([f"one={TINY}"], epochs=1)
+    assert fates == {"one": "trained"}
+    assert any("other settings was moved to" in line for line in said)
+    (aside,) = (go.out / "superseded").iterdir()
+    assert (aside / "record.json").read_bytes() == before
+    assert len(RunRecord.read(go.out / "one/record.json").train_losses) == 1
+
+
+def test_a_failure_is_recorded_and_the_next_model_goes_on(go, monkeypatch):
+    run_one = sweep.run_one
+
+    def fails_for_one(config, store, label):
+        if config.name == "one":
+            store.begin(config)
+            raise RuntimeError("out of luck")
+        return run_one(config, store, label)
+
+    monkeypatch.setattr(sweep, "run_one", fails_for_one)
+    fates, _, result = go()
+    assert fates == {"one": "failed", "two": "trained"}
+    record = RunRecord.read(go.out / "one/record.json")
+    assert (record.status, record.error) == ("Failed", "RuntimeError: out of luck")
+    assert "out of luck" in (go.out / "one/unfinished/traceback.txt").read_text()
+    assert [record.model_desc for record, _ in result.comparison.unfinished] == ["one"]
+
+    monkeypatch.setattr(sweep, "run_one", run_one)
+    fates, _, _ = go()
+    assert fates == {"one": "trained", "two": "skipped"}
+    assert not (go.out / "one/unfinished").exists()
+
+
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(go, monkeypatch, tmp_path):
+    _, _, whole = go(out=tmp_path / "whole")
+    step = Training.training_step
+
+    def interrupted(self, batch, index):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Training, "training_step", interrupted)
+    fates, said, result = go()
+    assert fates == {"one": "interrupted", "two": "not started"}
+    assert any("goes on from the last whole epoch" in line for line in said)
+    assert result.report is None
+    assert not (go.out / "one/record.json").exists()
+
+    monkeypatch.setattr(Training, "training_step", step)
+    fates, _, _ = go()
+    assert fates == {"one": "resumed", "two": "trained"}
+    for name in ("one", "two"):
+        mine, theirs = (
+            Predictions.load(root / name / "predictions_test.npz")
+            for root in (go.out, tmp_path / "whole")
+        )
+        np.testing.assert_array_equal(mine.logits, theirs.logits)
+    assert whole.comparison.n_test == 24
+
+
+def test_a_damaged_record_is_set_aside_and_made_again(go):
+    go([f"one={TINY}"])
+    (go.out / "one/record.json").write_text("{")
+    fates, _, _ = go([f"one={TINY}"])
+    assert fates == {"one": "trained"}
+    assert (next((go.out / "superseded").iterdir()) / "record.json").read_text() == "{"
+
+
+def test_unsound_data_stop_the_sweep_before_anything_is_trained(go):
+    (go.data / "train/no/1.npy").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"train/no/1\.npy"):
+        go()
+    assert not go.out.exists()
+
+
+def test_missing_weights_stop_the_sweep_before_anything_is_read(go, monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("lensbench.zoo.fetching.fetch_from_hub", offline)
+    monkeypatch.setattr("socket.create_connection", offline)
+    monkeypatch.setattr("socket.getaddrinfo", offline)
+    monkeypatch.setattr(sweep, "prepare", lambda *_: pytest.fail("read the data"))
+    with pytest.raises(WeightsError, match=r"--no-pretrained") as caught:
+        go(["ResNet18", "EfficientNet-B0"], pretrained=True)
+    assert "torchvision/resnet18" in str(caught.value)
+    assert "timm/efficientnet_b0" in str(caught.value)
+    assert "--weights" in str(caught.value)
+
+
+def test_a_wrong_setting_is_named_before_anything_starts(go):
+    with pytest.raises(ConfigError, match="epochs"):
+        go(epochs=0)
+    with pytest.raises(ConfigError, match="epoch_number"):
+        go(epoch_number=3)
+    with pytest.raises(ConfigError, match="no recipe 'slow'; there are contract, quick"):
+        go(recipe="slow")
+    with pytest.raises(ConfigError, match="2 runs would be called 'ResNet18'"):
+        go(["resnet18", "ResNet18"])
+    with pytest.raises(ConfigError, match="file names"):
+        go([f"a/b={TINY}"])
+
+
+def test_the_records_of_a_sweep_are_plain_json(go):
+    go([f"one={TINY}"])
+    record = json.loads((go.out / "one/record.json").read_text())
+    assert record["lensbench"]["schema_version"] == 1
+    assert record["lensbench"]["run"]["recipe"]["epochs"] == 2
