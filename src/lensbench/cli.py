@@ -18,6 +18,7 @@ from lensbench.comparison.compare import Comparison
 from lensbench.config import RECIPES, DataSpec, MachineSpec, ModelSpec, Recipe, SplitSpec
 from lensbench.errors import LensbenchError
 from lensbench.reporting.terminal import ranking_table
+from lensbench.simulation import CLASSES, POPULATIONS
 
 if TYPE_CHECKING:
     from lensbench.reporting.report import Report
@@ -66,13 +67,15 @@ def simulate(
 
     Args:
         out: Folder to write to; an interrupted data set there is completed.
-        population: common-test-1 (like the real images) or demo (easier, for a laptop).
+        population: common-test-1 (like the real images) or demo (easier, learnt in minutes).
         n_train: Images of each class in train.
         n_val: Images of each class in val.
         seed: The same seed gives the same images.
     """
     folder = api.simulate(out, population=population, n_train=n_train, n_val=n_val, seed=seed)
-    _say(f"{3 * (n_train + n_val):,} images of the population {population!r} are in {folder}")
+    about = POPULATIONS[population].about
+    _say(f"{len(CLASSES) * (n_train + n_val):,} images are in {folder}")
+    _say(f"population {population!r}: {about}")
     return 0
 
 

@@ -150,7 +150,8 @@ QUICK = Recipe(
     stretch="sqrt",
     epochs=6,
     batch_size=32,
-    learning_rate=1e-3,
+    learning_rate=3e-3,
+    gradient_clip=1.0,
 )
 
 RECIPES = {recipe.name: recipe for recipe in (CONTRACT, QUICK)}

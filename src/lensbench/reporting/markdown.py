@@ -17,6 +17,7 @@ from lensbench.reporting.plots import Plots
 from lensbench.runs.record import Environment
 from lensbench.runs.store import write_whole
 
+_SMALLEST_P = 0.0001
 _UNKNOWN = "not recorded"
 
 
@@ -76,13 +77,19 @@ def _ranking(entries: Sequence[Entry]) -> Iterator[str]:
                 _number(entry.auc),
                 _number(entry.accuracy),
                 _standing(entry),
-                "" if entry.p_value is None else f"{entry.p_value:.2g}",
+                _p_value(entry.p_value),
             )
             for rank, entry in enumerate(entries, start=1)
         ),
     )
     yield from (_intervals("AUC", [entry.auc for entry in entries]), "")
     yield from (_intervals("Accuracy", [entry.accuracy for entry in entries]), "")
+
+
+def _p_value(p_value: float | None) -> str:
+    if p_value is None:
+        return ""
+    return f"{p_value:.2g}" if p_value >= _SMALLEST_P else f"< {_SMALLEST_P}"
 
 
 def _standing(entry: Entry) -> str:
@@ -172,6 +179,23 @@ def _gallery(
             yield f"|{' --- |' * len(images)}"
             yield from (f"| {' | '.join(images)} |", "")
         yield from _bullets(plots.notes)
+        yield from _classes(entry)
+
+
+def _classes(entry: Entry) -> Iterator[str]:
+    """Yield the results of each class, where the record has them with their intervals."""
+    ours = entry.record.lensbench
+    if ours is None:
+        return
+    metrics = {"auc_ovr": "AUC", "precision": "Precision", "recall": "Recall", "f1": "F1"}
+    yield from _table(
+        ("Class", *metrics.values()),
+        (
+            (name, *(_number(ours.estimates[f"{metric}/{name}"]) for metric in metrics))
+            for name in ours.classes
+            if all(f"{metric}/{name}" in ours.estimates for metric in metrics)
+        ),
+    )
 
 
 def _environments(entries: Sequence[Entry]) -> Iterator[str]:

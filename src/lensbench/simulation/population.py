@@ -47,6 +47,9 @@ class Population(Spec):
     name: str
     """The name of the population."""
 
+    about: str = ""
+    """What to know before a result on it is quoted."""
+
     n_pixels: int = Field(default=150, ge=8)
     """Pixels on each side of the square frame; as in the published images."""
 
@@ -142,14 +145,18 @@ class Population(Spec):
         return self
 
 
-COMMON_TEST_1 = Population(name="common-test-1")
+COMMON_TEST_1 = Population(
+    name="common-test-1",
+    about="drawn as the images of DeepLense's Common Test I are, as far as those tell",
+)
 
 # Larger pixels for speed; round, little sheared lenses and tenfold masses, so that a network sees
 # the substructure after minutes. So much substructure cannot hide: where global statistics of an
 # image tell nothing about the classes of Common Test I, boosted trees reach a macro AUC of 0.9 on
-# those of this population. Results on it say nothing about Common Test I.
+# those of this population.
 DEMO = Population(
     name="demo",
+    about="easier than the images of Common Test I: results on it say nothing about those",
     n_pixels=64,
     pixel_scale_arcsec=0.1,
     shear=(0.0, 0.1),

@@ -61,8 +61,8 @@ class Progress(lightning.Callback):
         )
         self._bar.set_postfix_str(line)
         if not sys.stderr.isatty():
-            rate = self._bar.format_dict["rate"]
-            left = (self._bar.total - self._bar.n) / rate if rate else 0.0
+            seconds_per_step = self._bar.format_dict["elapsed"] / (self._bar.n - self._bar.initial)
+            left = (self._bar.total - self._bar.n) * seconds_per_step
             tqdm.write(
                 f"{self._label}, epoch {len(pl_module.epochs)}/{trainer.max_epochs}: {line}, "
                 f"{tqdm.format_interval(left)} left",

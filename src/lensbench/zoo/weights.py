@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from lensbench.errors import WeightsError
@@ -43,7 +43,8 @@ def save_weights(classifier: Classifier, path: Path) -> None:
     state = {name: t.detach().cpu().contiguous().clone() for name, t in _state(classifier).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    save_file(state, partial, metadata={"format": "pt", _KEY: json.dumps(about)})
+    # Not `save_file`, which hides the file from everyone but its owner.
+    partial.write_bytes(save(state, metadata={"format": "pt", _KEY: json.dumps(about)}))
     partial.replace(path)
 
 
