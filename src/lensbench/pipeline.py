@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 
 from lensbench.config import RunConfig
-from lensbench.data.audit import Finding
 from lensbench.data.catalogue import Catalogue, read_catalogue
 from lensbench.data.pack import Pack, open_or_build_pack
 from lensbench.data.split import Split, make_split
@@ -28,11 +27,6 @@ class Prepared:
     catalogue: Catalogue
     pack: Pack
     split: Split
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What the audit has to say; warnings only, or there would be no pack."""
-        return self.pack.findings
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -99,7 +93,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
             n_validation=len(data.split.validation),
             n_test=len(data.split.test),
         ),
-        warnings=(*(str(finding) for finding in data.findings), *classifier.notes),
+        warnings=(*(str(finding) for finding in data.pack.findings), *classifier.notes),
         weights_used=classifier.weights_used,
         n_parameters=classifier.n_parameters,
         history=fitted.history,

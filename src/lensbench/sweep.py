@@ -9,7 +9,7 @@ from typing import Literal
 
 from lensbench.config import RunConfig
 from lensbench.errors import LensbenchError
-from lensbench.pipeline import prepare, run_one
+from lensbench.pipeline import Prepared, prepare, run_one
 from lensbench.reporting.plots import plot_run
 from lensbench.runs.compose import failed_record
 from lensbench.runs.environment import describe_environment
@@ -60,8 +60,7 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
     todo = [job for job, state in zip(jobs, states, strict=True) if state != "finished"]
     if todo:
         require_weights(job.config.model for job in todo)
-        for finding in prepare(todo[0].config).findings:
-            say(str(finding))
+        _introduce(prepare(todo[0].config), say)
     outcomes: list[JobOutcome] = []
     for number, (job, state) in enumerate(zip(jobs, states, strict=True), start=1):
         label = f"[{number}/{len(jobs)}] {job.config.name}"
@@ -77,6 +76,18 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
             say(f"{label}: a run with other settings was moved to {aside}")
         outcomes.append(_do(job, label, say))
     return outcomes
+
+
+def _introduce(data: Prepared, say: Say) -> None:
+    """Say what the runs are made of."""
+    split = data.split
+    say(
+        f"{len(data.catalogue):,} images of {', '.join(data.catalogue.classes)}; split "
+        f"{split.convention!r}: {len(split.train):,} to train, {len(split.validation):,} to "
+        f"validate, {len(split.test):,} to test"
+    )
+    for finding in data.pack.findings:
+        say(str(finding))
 
 
 def _do(job: Job, label: str, say: Say) -> JobOutcome:

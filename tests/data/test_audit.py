@@ -18,6 +18,11 @@ def nan_pixel(path: Path) -> None:
     np.save(path, image)
 
 
+def broken_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere.npy")
+
+
 FAULTS = {
     "unreadable": lambda root: (root / "train/no/1.npy").write_bytes(b"\x93NUMPY"),
     "object-array": lambda root: np.save(
@@ -45,6 +50,13 @@ def findings(root: Path):
 
 def test_a_sound_data_set_has_no_findings(make_dataset):
     assert findings(make_dataset()) == ()
+
+
+def test_a_broken_link_is_unreadable(make_dataset):
+    root = make_dataset()
+    broken_link(root / "train/no/1.npy")
+    (finding,) = findings(root)
+    assert (finding.code, finding.ids) == ("unreadable", ("train/no/1.npy",))
 
 
 @pytest.mark.parametrize("code", FAULTS)

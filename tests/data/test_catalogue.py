@@ -56,6 +56,15 @@ def test_class_folders_without_partitions_have_none(make_dataset):
     assert catalogue(root / "train").ids[0] == "no/1.npy"
 
 
+def test_links_to_folders_are_followed_once(make_dataset, tmp_path):
+    root = make_dataset()
+    (tmp_path / "elsewhere").mkdir()
+    (root / "train").rename(tmp_path / "elsewhere" / "train")
+    (root / "train").symlink_to(tmp_path / "elsewhere" / "train")
+    (root / "val" / "no" / "loop").symlink_to(root / "val" / "no")
+    assert len(catalogue(root)) == 36
+
+
 def test_the_fingerprint_changes_with_a_file(make_dataset):
     root = make_dataset()
     before = catalogue(root).fingerprint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,19 +54,35 @@ class FolderSource:
     path: Path
 
     def stamps(self) -> dict[str, str]:
-        """Return size and modification time of each file."""
+        """Return size and modification time of each file; links to folders are followed."""
         stamps = {}
-        for file in self.path.rglob("*"):
-            if file.is_file():
-                status = file.stat()
-                stamps[file.relative_to(self.path).as_posix()] = (
-                    f"{status.st_size}:{status.st_mtime_ns}"
-                )
+        visited: set[str] = set()
+        for folder, subfolders, files in os.walk(self.path, followlinks=True):
+            # A link to a folder above would be walked for ever.
+            subfolders[:] = [name for name in subfolders if not _seen(Path(folder, name), visited)]
+            for name in files:
+                place = Path(folder, name).relative_to(self.path).as_posix()
+                stamps[place] = _stamp(Path(folder, name))
         return stamps
 
     def read(self, name: str) -> bytes:
         """Return the content of one file."""
         return (self.path / name).read_bytes()
+
+
+def _stamp(file: Path) -> str:
+    try:
+        status = file.stat()
+    except OSError:
+        return "unreadable"  # a broken link, say; reading it will tell
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _seen(folder: Path, visited: set[str]) -> bool:
+    real = os.path.realpath(folder)
+    was_there = real in visited
+    visited.add(real)
+    return was_there
 
 
 class ZipSource:

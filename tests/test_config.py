@@ -1,0 +1,105 @@
+"""Settings: each is explained, and contradictions die when the object is made."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from lensbench.config import (
+    CONTRACT,
+    RECIPES,
+    DataSpec,
+    JudgeSpec,
+    MachineSpec,
+    ModelSpec,
+    Recipe,
+    RunConfig,
+    SplitSpec,
+)
+
+
+def config(**changes) -> RunConfig:
+    settings = {
+        "name": "ResNet18",
+        "data": DataSpec(path=Path("data")),
+        "model": ModelSpec(identifier="torchvision/resnet18"),
+        "recipe": CONTRACT,
+    }
+    return RunConfig(**(settings | changes))
+
+
+@pytest.mark.parametrize("spec", [DataSpec, SplitSpec, ModelSpec, Recipe, JudgeSpec, MachineSpec])
+def test_every_setting_explains_itself(spec):
+    for name, field in spec.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_the_contract_is_the_published_protocol():
+    assert CONTRACT.model_dump(exclude={"expected"}) == {
+        "name": "contract",
+        "image_size": 224,
+        "channels": 3,
+        "stretch": "none",
+        "normalise": "imagenet",
+        "symmetry": "flips",
+        "rotation_degrees": 15,
+        "shift": 0.05,
+        "scale": 0.05,
+        "epochs": 15,
+        "batch_size": 64,
+        "learning_rate": 3e-4,
+        "weight_decay": 0.01,
+        "gradient_clip": None,
+        "schedule": "plateau",
+        "plateau_factor": 0.2,
+        "plateau_patience": 3,
+        "keep": "best",
+        "split": "halved",
+    }
+
+
+def test_every_recipe_says_what_to_expect():
+    for name, recipe in RECIPES.items():
+        assert recipe.name == name
+        assert recipe.expected
+
+
+def test_a_resolved_configuration_survives_json():
+    made = config()
+    assert RunConfig.model_validate_json(made.model_dump_json()) == made
+
+
+@pytest.mark.parametrize("name", ["Model Name", "EfficientNet-B0", "ViT_Tiny (P16)", "a+b.c"])
+def test_names_may_be_what_files_may_be(name):
+    assert config(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "a\\b", "a\n", "x.", "*"])
+def test_other_names_are_refused(name):
+    with pytest.raises(ValidationError, match="name"):
+        config(name=name)
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings"),
+    [
+        (Recipe, {"name": "x", "epochs": 0, "batch_size": 2, "learning_rate": 1}),
+        (Recipe, {"name": "x", "epochs": 1, "batch_size": 1, "learning_rate": 1}),
+        (Recipe, {"name": "x", "epochs": 1, "batch_size": 2, "learning_rate": -1}),
+        (Recipe, {"name": "x", "epochs": 1, "batch_size": 2, "learning_rate": 1, "speed": 3}),
+        (SplitSpec, {"validation_fraction": 1.0}),
+        (SplitSpec, {"convention": "random"}),
+        (JudgeSpec, {"level": 95}),
+        (MachineSpec, {"threads": 0}),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(spec, settings):
+    with pytest.raises(ValidationError):
+        spec(**settings)
+
+
+def test_a_stratified_split_must_leave_something_to_train_on():
+    greedy = SplitSpec(convention="stratified", validation_fraction=0.6, test_fraction=0.4)
+    with pytest.raises(ValidationError, match="nothing is left to train on"):
+        config(split=greedy)
