@@ -1,6 +1,7 @@
 """Many runs: what is skipped, resumed, retried and kept."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from lensbench import api, sweep
+from lensbench.config import SplitSpec
 from lensbench.errors import ConfigError, DatasetError, WeightsError
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
@@ -116,10 +118,27 @@ def test_other_settings_run_again_and_lose_nothing(go):
     before = (go.out / "one/record.json").read_bytes()
     fates, said, _ = go([f"one={TINY}"], epochs=1)
     assert fates == {"one": "trained"}
-    assert any("other settings was moved to" in line for line in said)
+    assert any("other settings or images was moved to" in line for line in said)
     (aside,) = (go.out / "superseded").iterdir()
     assert (aside / "record.json").read_bytes() == before
     assert len(RunRecord.read(go.out / "one/record.json").train_losses) == 1
+
+
+def test_other_images_under_the_same_name_run_again(go):
+    go([f"one={TINY}"])
+    image = np.load(go.data / "train/no/1.npy")
+    np.save(go.data / "train/no/1.npy", image**2)
+    fates, said, _ = go([f"one={TINY}"])
+    assert fates == {"one": "trained"}
+    assert any("the images are not those of the run that is here" in line for line in said)
+
+
+def test_finished_runs_stay_when_their_images_are_gone(go):
+    go([f"one={TINY}"])
+    shutil.rmtree(go.data)
+    fates, said, _ = go([f"one={TINY}"])
+    assert fates == {"one": "skipped"}
+    assert any("is gone" in line for line in said)
 
 
 def test_a_failure_is_recorded_and_the_next_model_goes_on(go, monkeypatch):
@@ -179,6 +198,21 @@ def test_a_damaged_record_is_set_aside_and_made_again(go):
     fates, _, _ = go([f"one={TINY}"])
     assert fates == {"one": "trained"}
     assert (next((go.out / "superseded").iterdir()) / "record.json").read_text() == "{"
+
+
+def test_a_later_run_joins_the_comparison(go):
+    go([f"one={TINY}"])
+    _, _, result = go([f"two={OTHER}"])
+    assert {entry.name for entry in result.comparison.entries} == {"one", "two"}
+    assert (go.out / "comparison.csv").read_text().count("Completed") == 2
+
+
+def test_runs_on_other_test_images_are_kept_apart_and_that_is_said(go):
+    go([f"one={TINY}"])
+    halved = SplitSpec(convention="halved")
+    _, said, result = go([f"two={OTHER}"], split=halved)
+    assert [entry.name for entry in result.comparison.entries] == ["two"]
+    assert any("not compared with the other runs" in line for line in said)
 
 
 def test_unsound_data_stop_the_sweep_before_anything_is_trained(go):

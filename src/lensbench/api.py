@@ -23,7 +23,7 @@ from lensbench.config import (
     Spec,
     SplitSpec,
 )
-from lensbench.errors import ConfigError, RecordError
+from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.runs.store import NATIVE, Layout, RunStore, find_records
 from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, resolve
 
@@ -39,7 +39,7 @@ Models = Sequence[str | ContractModel] | None
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What `run` leaves: an outcome for each model, and the comparison of the finished ones."""
+    """What `run` leaves: an outcome for each model, and the comparison of all finished runs."""
 
     outcomes: tuple[JobOutcome, ...]
     comparison: Comparison
@@ -110,6 +110,9 @@ def run(
 ) -> SweepResult:
     """Train, test and compare classifiers one after another.
 
+    The comparison holds every finished run below `out`, those of earlier calls as well, as long
+    as they were tested on the same images.
+
     Args:
         data: Folder or `.zip` archive of images in class folders.
         models: Names of classifiers (`ResNet18`, `resnet18`, `timm/resnet10t`), `name=model` to
@@ -154,10 +157,12 @@ def run(
         }
         jobs.append(Job(_checked(RunConfig, settings), RunStore(Path(out), row.desc, layout)))
     outcomes = sweep(jobs, say)
-    records = [
-        outcome.job.store.record for outcome in outcomes if outcome.job.store.record.exists()
-    ]
-    comparison = compare_records(records, level=judge.level)
+    try:
+        comparison = compare_records(find_records(Path(out), layout), level=judge.level)
+    except ComparisonError as error:
+        say(f"not compared with the other runs in {out}: {error}")
+        records = [job.store.record for job in jobs if job.store.record.exists()]
+        comparison = compare_records(records, level=judge.level)
     report = None
     if comparison.entries:
         report = write_report(
@@ -165,6 +170,7 @@ def run(
             Path(out) / layout.comparison,
             run_figures=_shared_figures(Path(out), layout),
             csv_name=layout.csv,
+            only_missing=True,
         )
     return SweepResult(tuple(outcomes), comparison, report)
 

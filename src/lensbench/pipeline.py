@@ -86,6 +86,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
             fitted.accelerator, fitted.device, config.machine.precision, fitted.threads
         ),
         image_size=config.recipe.image_size or data.pack.image_shape[-1],
+        data_fingerprint=data.pack.fingerprint,
         split=SplitSummary(
             convention=data.split.convention,
             fingerprint=data.split.fingerprint,

@@ -57,10 +57,15 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
         DatasetError: The images cannot be used as they are.
     """
     states = [job.store.state(job.config) for job in jobs]
-    todo = [job for job, state in zip(jobs, states, strict=True) if state != "finished"]
-    if todo:
-        require_weights(job.config.model for job in todo)
-        _introduce(prepare(todo[0].config), say)
+    if set(states) != {"finished"}:
+        require_weights(
+            job.config.model for job, state in zip(jobs, states, strict=True) if state != "finished"
+        )
+    elif not jobs[0].config.data.path.exists():
+        say(f"{jobs[0].config.data.path} is gone: finished runs cannot be checked against it")
+        return [JobOutcome(job, "skipped", RunRecord.read(job.store.record)) for job in jobs]
+    data = prepare(jobs[0].config)
+    _introduce(data, say)
     outcomes: list[JobOutcome] = []
     for number, (job, state) in enumerate(zip(jobs, states, strict=True), start=1):
         label = f"[{number}/{len(jobs)}] {job.config.name}"
@@ -68,12 +73,15 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
             outcomes.append(JobOutcome(job, "not started"))
             continue
         if state == "finished":
-            say(f"{label}: finished before, skipped")
-            outcomes.append(JobOutcome(job, "skipped", RunRecord.read(job.store.record)))
-            continue
-        if state == "changed":
+            record = RunRecord.read(job.store.record)
+            if record.lensbench and record.lensbench.data_fingerprint == data.pack.fingerprint:
+                say(f"{label}: finished before, skipped")
+                outcomes.append(JobOutcome(job, "skipped", record))
+                continue
+            say(f"{label}: the images are not those of the run that is here")
+        if state in ("finished", "changed"):
             aside = job.store.set_aside()
-            say(f"{label}: a run with other settings was moved to {aside}")
+            say(f"{label}: an earlier run with other settings or images was moved to {aside}")
         outcomes.append(_do(job, label, say))
     return outcomes
 

@@ -57,6 +57,7 @@ def store(root: Path, name: str, scores: np.ndarray, **changes) -> Path:
             config(name),
             describe_environment("cpu", None, "32-true", 2),
             image_size=224,
+            data_fingerprint="0" * 16,
             split=SplitSummary(
                 convention="halved", fingerprint="0" * 16, n_train=9, n_validation=9, n_test=N
             ),

@@ -1,5 +1,7 @@
 """What the pack holds, and when it is built."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,17 @@ def test_a_changed_data_set_gets_a_new_pack(spec):
     after = build(spec)
     assert after.folder != before
     np.testing.assert_array_equal(after.images[0], np.eye(16, dtype=np.float32)[None])
+
+
+def test_the_fingerprint_is_that_of_names_and_contents(spec, tmp_path):
+    before = build(spec).fingerprint
+    copy = spec.model_copy(update={"path": tmp_path / "copy"})
+    shutil.copytree(spec.path, copy.path, copy_function=shutil.copyfile)
+    assert build(copy).fingerprint == before
+    image = np.load(copy.path / "train/no/1.npy")
+    image[0, 0, 0] += 1e-3
+    np.save(copy.path / "train/no/1.npy", image)
+    assert build(copy).fingerprint != before
 
 
 def test_an_unsound_data_set_leaves_nothing_behind(spec):

@@ -36,7 +36,9 @@ def pack(tmp_path: Path) -> Pack:
     labels = np.arange(60) % 3
     images = rng.random((60, 1, 12, 12), dtype=np.float32)
     images += labels[:, None, None, None].astype(np.float32)
-    return Pack(images=images, labels=labels.astype(np.int64), findings=(), folder=tmp_path)
+    return Pack(
+        images=images, labels=labels.astype(np.int64), findings=(), fingerprint="", folder=tmp_path
+    )
 
 
 def network() -> nn.Module:

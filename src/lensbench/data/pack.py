@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +16,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from lensbench.config import DataSpec
-from lensbench.data.audit import Finding, find, require_sound, survey
+from lensbench.data.audit import Finding, ImageFacts, find, require_sound, survey
 from lensbench.data.catalogue import Catalogue
 
-PACK_VERSION = 1
+PACK_VERSION = 2
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
 
 
@@ -29,12 +31,15 @@ class Pack:
         images: (N, C, H, W) float32 memory map, read-only.
         labels: (N,) int64.
         findings: What the audit found while the files were read; warnings only.
+        fingerprint: 16 hexadecimal digits, equal on every machine exactly for equal ids and
+            equal contents of the files.
         folder: Where the pack is kept.
     """
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
     findings: tuple[Finding, ...]
+    fingerprint: str
     folder: Path
 
     @property
@@ -63,6 +68,7 @@ def open_or_build_pack(catalogue: Catalogue, spec: DataSpec) -> Pack:
         images=np.load(folder / "images.npy", mmap_mode="r"),
         labels=catalogue.labels,
         findings=_FINDINGS.validate_python(manifest["findings"]),
+        fingerprint=manifest["fingerprint"],
         folder=folder,
     )
 
@@ -72,13 +78,15 @@ def _build(catalogue: Catalogue, folder: Path) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
     try:
         writer = _Writer(partial / "images.npy", len(catalogue))
-        findings = find(catalogue, survey(catalogue, writer.write))
+        facts = survey(catalogue, writer.write)
+        findings = find(catalogue, facts)
         require_sound(catalogue, findings)
         writer.close()
         manifest = {
             "version": PACK_VERSION,
             "source": str(catalogue.source.path.resolve()),
             "n_images": len(catalogue),
+            "fingerprint": _fingerprint(catalogue, facts),
             "findings": _FINDINGS.dump_python(findings, mode="json"),
         }
         (partial / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -89,6 +97,13 @@ def _build(catalogue: Catalogue, folder: Path) -> None:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fingerprint(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> str:
+    digest = hashlib.sha256()
+    for name, fact in zip(catalogue.ids, facts, strict=True):
+        digest.update(f"{name}\0{fact.digest}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 class _Writer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from lensbench.figures import (
     save_figure,
 )
 from lensbench.runs.record import RunRecord, TestResults
+from lensbench.runs.store import run_figure_names
 
 _Data = TypeVar("_Data", RunRecord, Comparison)
 
@@ -50,11 +50,11 @@ def plot_run(record: RunRecord, folder: Path, only_missing: bool = False) -> Plo
         folder: Where the files go.
         only_missing: Leave files alone that are there already.
     """
-    name = re.sub(r"[^\w .+()-]", "_", record.model_desc)
+    names = run_figure_names(record.model_desc)
     drawings: dict[str, tuple[str, Callable[[RunRecord], Figure]]] = {
-        "Confusion matrix": (f"confusion_matrix_{name}.png", _confusion_matrix),
-        "ROC curves": (f"roc_curve_{name}.png", _roc_curves),
-        "Training history": (f"training_history_{name}.png", _history),
+        "Confusion matrix": (names["confusion_matrix"], _confusion_matrix),
+        "ROC curves": (names["roc_curve"], _roc_curves),
+        "Training history": (names["training_history"], _history),
     }
     return _save(drawings, record, folder, only_missing)
 

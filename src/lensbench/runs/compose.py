@@ -22,6 +22,7 @@ def completed_record(
     environment: Environment,
     *,
     image_size: int,
+    data_fingerprint: str,
     split: SplitSummary,
     warnings: tuple[str, ...],
     weights_used: str,
@@ -37,7 +38,8 @@ def completed_record(
         config: Its settings.
         environment: Where it ran.
         image_size: Side in pixels of the images that the network saw.
-        split: Which images were used.
+        data_fingerprint: Of the names and contents of all images.
+        split: Which images were used for what.
         warnings: What the data's audit found, and everything that was degraded.
         weights_used: From which weights training started.
         n_parameters: Of the classifier.
@@ -73,6 +75,7 @@ def completed_record(
             run=config,
             environment=environment,
             classes=evaluation.classes,
+            data_fingerprint=data_fingerprint,
             split=split,
             warnings=warnings,
             weights_used=weights_used,

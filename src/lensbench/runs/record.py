@@ -88,6 +88,8 @@ class Provenance(_Part):
     run: RunConfig
     environment: Environment
     classes: tuple[str, ...] = ()
+    data_fingerprint: str | None = None
+    """Of the names and contents of all images."""
     split: SplitSummary | None = None
     warnings: tuple[str, ...] = ()
     """What the audit of the data had to say, and everything that was degraded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -150,11 +151,10 @@ class RunStore:
 
 
 def run_figure_names(name: str) -> dict[str, str]:
-    """Return the contract's names for the figures of one run."""
+    """Return the contract's names for the figures of one run, by what they show."""
+    safe = re.sub(r"[^\w .+()-]", "_", name)  # a record from elsewhere may be called anything
     return {
-        "confusion_matrix": f"confusion_matrix_{name}.png",
-        "roc_curve": f"roc_curve_{name}.png",
-        "training_history": f"training_history_{name}.png",
+        kind: f"{kind}_{safe}.png" for kind in ("confusion_matrix", "roc_curve", "training_history")
     }
 
 
