@@ -83,7 +83,7 @@ def simulate(
         raise ConfigError("there are no images to simulate: n_train and n_val are 0")
     manifest = {
         "generator": _GENERATOR,
-        "population": population.model_dump(mode="json"),
+        "population": population.model_dump(mode="json", exclude={"about"}),
         "seed": seed,
         "n_images": counts,
     }

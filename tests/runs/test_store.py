@@ -1,0 +1,93 @@
+"""Where files go, and what state a run is in."""
+
+from pathlib import Path
+
+import pytest
+
+from lensbench.config import CONTRACT, DataSpec, ModelSpec, RunConfig
+from lensbench.runs.compose import failed_record
+from lensbench.runs.environment import cpu_name, describe_environment
+from lensbench.runs.store import NATIVE, RunStore, contract_layout, find_records, write_whole
+
+CONTRACTS = contract_layout(results="results", weights="weights", split="split", csv="table.csv")
+
+
+def config(**changes) -> RunConfig:
+    settings = {
+        "name": "ResNet18",
+        "data": DataSpec(path=Path("data")),
+        "model": ModelSpec(identifier="torchvision/resnet18"),
+        "recipe": CONTRACT,
+    }
+    return RunConfig(**(settings | changes))
+
+
+def failed(made: RunConfig):
+    return failed_record(made, describe_environment("cpu", None, "32-true", None), "boom")
+
+
+@pytest.mark.parametrize("layout", [NATIVE, CONTRACTS])
+def test_no_two_files_of_two_runs_share_a_place(tmp_path, layout):
+    places = [
+        place
+        for name in ("a", "b")
+        for store in [RunStore(tmp_path, name, layout)]
+        for place in (
+            store.record,
+            store.weights,
+            store.work,
+            store.predictions("test"),
+            store.predictions("validation"),
+        )
+    ]
+    assert len(set(places)) == 10
+
+
+@pytest.mark.parametrize("layout", [NATIVE, CONTRACTS])
+def test_a_run_goes_through_its_states(tmp_path, layout):
+    store = RunStore(tmp_path, "ResNet18", layout)
+    assert store.state(config()) == "new"
+    store.begin(config())
+    assert store.state(config()) == "interrupted"
+    assert store.state(config(seed=1)) == "changed"
+    store.finish(failed(config()))
+    assert store.state(config()) == "failed"
+    assert store.state(config(seed=1)) == "changed"
+    assert find_records(tmp_path, layout) == [store.record]
+
+
+def test_where_packs_are_kept_does_not_make_another_run(tmp_path):
+    store = RunStore(tmp_path, "ResNet18")
+    store.begin(config())
+    moved = DataSpec(path=Path("data"), cache=tmp_path)
+    assert store.state(config(data=moved)) == "interrupted"
+
+
+def test_a_run_that_is_set_aside_is_new_again_and_whole_elsewhere(tmp_path):
+    store = RunStore(tmp_path, "ResNet18", CONTRACTS)
+    store.begin(config())
+    write_whole(store.weights, "weights")
+    write_whole(store.figures / "roc_curve_ResNet18.png", "picture")
+    store.finish(failed(config()))
+    aside = store.set_aside()
+    assert store.state(config()) == "new"
+    assert {path.name for path in aside.iterdir()} == {
+        "results_ResNet18.json",
+        "best_model_ResNet18.safetensors",
+        "roc_curve_ResNet18.png",
+        "unfinished_ResNet18",
+    }
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a" / "b.txt"
+    write_whole(path, "old")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_the_processor_has_a_name_and_cores():
+    assert cpu_name().endswith("cores)")
+    assert len(cpu_name()) > len("(2 cores)")
