@@ -50,7 +50,7 @@ def test_the_contract_is_the_published_protocol():
         "batch_size": 64,
         "learning_rate": 3e-4,
         "weight_decay": 0.01,
-        "gradient_clip": None,
+        "gradient_clip": "none",
         "schedule": "plateau",
         "plateau_factor": 0.2,
         "plateau_patience": 3,

@@ -121,6 +121,7 @@ def test_other_settings_run_again_and_lose_nothing(go):
     assert any("other settings or images was moved to" in line for line in said)
     (aside,) = (go.out / "superseded").iterdir()
     assert (aside / "record.json").read_bytes() == before
+    assert (aside / "split/test.txt").exists()
     assert len(RunRecord.read(go.out / "one/record.json").train_losses) == 1
 
 
@@ -130,7 +131,7 @@ def test_other_images_under_the_same_name_run_again(go):
     np.save(go.data / "train/no/1.npy", image**2)
     fates, said, _ = go([f"one={TINY}"])
     assert fates == {"one": "trained"}
-    assert any("the images are not those of the run that is here" in line for line in said)
+    assert any("other settings or images was moved to" in line for line in said)
 
 
 def test_finished_runs_stay_when_their_images_are_gone(go):
@@ -248,6 +249,62 @@ def test_a_wrong_setting_is_named_before_anything_starts(go):
         go(["resnet18", "ResNet18"])
     with pytest.raises(ConfigError, match="file names"):
         go([f"a/b={TINY}"])
+
+
+def test_no_models_is_an_error(go):
+    with pytest.raises(ConfigError, match="no models"):
+        go([])
+
+
+def test_a_row_of_ones_own_keeps_its_batch_size(go):
+    go([("one", TINY, 6), ("two", OTHER)], batch_size=None)
+    sizes = [
+        RunRecord.read(go.out / name / "record.json").config.batch_size for name in ("one", "two")
+    ]
+    assert sizes == [6, 32]
+
+
+def test_a_plot_that_fails_does_not_undo_a_run(go, monkeypatch):
+    monkeypatch.setattr(sweep, "plot_run", lambda *_: 1 / 0)
+    fates, said, _ = go([f"one={TINY}"])
+    assert fates == {"one": "trained"}
+    assert RunRecord.read(go.out / "one/record.json").is_completed
+    assert any("plots could not be drawn" in line for line in said)
+
+
+def test_an_interrupted_run_does_not_go_on_with_other_images(go, monkeypatch):
+    step = Training.training_step
+
+    def interrupted(self, batch, index):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Training, "training_step", interrupted)
+    go([f"one={TINY}"])
+    monkeypatch.setattr(Training, "training_step", step)
+    np.save(go.data / "train/no/1.npy", np.load(go.data / "train/no/1.npy") ** 2)
+    fates, said, _ = go([f"one={TINY}"])
+    assert fates == {"one": "trained"}
+    assert any("was moved to" in line for line in said)
+
+
+def test_the_same_data_elsewhere_are_the_same_run(go, tmp_path, monkeypatch):
+    go([f"one={TINY}"])
+    shutil.copytree(go.data, tmp_path / "copy")
+    monkeypatch.setattr(sweep, "run_one", lambda *_: pytest.fail("trained again"))
+    result = api.run(
+        tmp_path / "copy",
+        [f"one={TINY}"],
+        recipe="quick",
+        out=go.out,
+        pretrained=False,
+        cache=tmp_path / "cache",
+        epochs=2,
+        batch_size=8,
+        say=lambda _: None,
+    )
+    assert result.outcomes[0].what == "skipped"
 
 
 def test_the_records_of_a_sweep_are_plain_json(go):

@@ -17,7 +17,6 @@ from lensbench.config import (
     DataSpec,
     JudgeSpec,
     MachineSpec,
-    ModelSpec,
     Recipe,
     RunConfig,
     Spec,
@@ -116,7 +115,7 @@ def run(
     Args:
         data: Folder or `.zip` archive of images in class folders.
         models: Names of classifiers (`ResNet18`, `resnet18`, `timm/resnet10t`), `name=model` to
-            name the run as well, or rows like those of the contract's table; None: that table.
+            name the run as well, or rows (name, model, batch size); None: the contract's table.
         recipe: How to train: the name of a recipe, or one of your own.
         out: Folder for records, weights, predictions, plots and the report.
         pretrained: Start from the libraries' pretrained weights.
@@ -136,20 +135,21 @@ def run(
     from lensbench.reporting.report import write_report
     from lensbench.sweep import Job, sweep
 
-    rows = choose_models(models)
-    if weights is not None and len(rows) > 1:
-        raise ConfigError("a local weight file fits one model: train that one on its own")
     plan = choose_recipe(recipe, **overrides)
+    rows = choose_models(models, with_batch_sizes=plan.name == "contract")
+    if weights is not None and len(rows) > 1:
+        raise ConfigError("a local weight file fits one model: name one with models")
     jobs = []
     for row in rows:
-        own_size = row.batch_size if plan.name == "contract" else None
         settings = {
             "name": row.desc,
-            "data": DataSpec(path=Path(data), cache=cache),
-            "model": ModelSpec(
-                identifier=str(resolve(row.identifier)), pretrained=pretrained, weights=weights
-            ),
-            "recipe": choose_recipe(plan, batch_size=overrides.get("batch_size") or own_size),
+            "data": {"path": data, "cache": cache},
+            "model": {
+                "identifier": str(resolve(row.identifier)),
+                "pretrained": pretrained,
+                "weights": weights,
+            },
+            "recipe": choose_recipe(plan, batch_size=overrides.get("batch_size") or row.batch_size),
             "split": split,
             "machine": machine,
             "judge": judge,
@@ -242,13 +242,20 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
     return drawn, notes
 
 
-def choose_models(models: Models) -> list[ContractModel]:
+def choose_models(models: Models, *, with_batch_sizes: bool) -> list[ContractModel]:
     """Return name, identifier and, if it has one of its own, batch size of each model.
 
+    Args:
+        models: As `run` takes them.
+        with_batch_sizes: Whether the contract's batch sizes hold for models given by name.
+
     Raises:
-        ConfigError: Two runs would have the same name.
+        ConfigError: There are no models, or two runs would have the same name.
     """
-    rows = [_row(model) for model in (CONTRACT_MODELS if models is None else models)]
+    names = [row.desc for row in CONTRACT_MODELS] if models is None else models
+    rows = [_row(model, with_batch_sizes) for model in names]
+    if not rows:
+        raise ConfigError("there are no models to run")
     for name, n in Counter(row.desc for row in rows).items():
         if n > 1:
             raise ConfigError(f"{n} runs would be called {name!r}: name them apart, name=model")
@@ -269,13 +276,16 @@ def choose_recipe(recipe: str | Recipe, **overrides: Any) -> Recipe:
     return _checked(Recipe, recipe.model_dump() | changes)
 
 
-def _row(model: str | ContractModel) -> ContractModel:
+def _row(model: str | ContractModel, with_batch_sizes: bool) -> ContractModel:
     if not isinstance(model, str):
         return ContractModel(*model)
     name, equals, identifier = model.partition("=")
     for row in CONTRACT_MODELS:
         if (identifier or name) in (row.desc, row.identifier, str(row.model)):
-            return row._replace(desc=name) if equals else row
+            return row._replace(
+                desc=name if equals else row.desc,
+                batch_size=row.batch_size if with_batch_sizes else None,
+            )
     return (
         ContractModel(name, identifier) if equals else ContractModel(name.replace("/", "_"), name)
     )

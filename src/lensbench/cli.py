@@ -19,6 +19,7 @@ from lensbench.config import RECIPES, DataSpec, MachineSpec, ModelSpec, Recipe, 
 from lensbench.errors import LensbenchError
 from lensbench.reporting.terminal import ranking_table
 from lensbench.simulation import CLASSES, POPULATIONS
+from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, list_models
 
 if TYPE_CHECKING:
     from lensbench.reporting.report import Report
@@ -52,7 +53,13 @@ _Data = Annotated[Path, _setting(DataSpec, "path")]
 _Cache = Annotated[Path | None, _setting(DataSpec, "cache")]
 _Pretrained = Annotated[bool, _setting(ModelSpec, "pretrained")]
 _Weights = Annotated[Path | None, _setting(ModelSpec, "weights")]
-_Recipe = Annotated[str, tyro.conf.arg(help=f"How to train: {', '.join(RECIPES)}.")]
+_Recipe = Annotated[
+    str,
+    tyro.conf.arg(
+        help="How to train. "
+        + " ".join(f"{name}: {recipe.expected}" for name, recipe in RECIPES.items())
+    ),
+]
 _Flat = Annotated[Changes, tyro.conf.arg(name="")]
 
 
@@ -100,6 +107,7 @@ def run(
     recipe: _Recipe = "contract",
     out: Path = Path("runs"),
     pretrained: _Pretrained = True,
+    weights: _Weights = None,
     seed: int = 42,
     cache: _Cache = None,
     split: SplitSpec = SplitSpec(),
@@ -126,6 +134,7 @@ def run(
         recipe=recipe,
         out=out,
         pretrained=pretrained,
+        weights=weights,
         seed=seed,
         cache=cache,
         split=split,
@@ -163,7 +172,7 @@ def train(
     """
     result = api.run(
         data,
-        [f"{name}={model}"] if name else [model],
+        [ContractModel(name, model)] if name else [model],
         recipe=recipe,
         out=out,
         pretrained=pretrained,
@@ -203,8 +212,6 @@ def models(pattern: tyro.conf.Positional[str | None] = None) -> int:
     Args:
         pattern: Part of a name, or shell wildcards such as 'timm/vit*'.
     """
-    from lensbench.zoo.names import CONTRACT_MODELS, list_models
-
     if pattern is None:
         table = Table("name", "model")
         for row in CONTRACT_MODELS:
@@ -288,8 +295,11 @@ def finish(verb: Callable[[], int]) -> NoReturn:
     except LensbenchError as error:
         sys.stderr.write(f"lensbench: {error}\n")
         status = _ERROR
+    except OSError as error:
+        sys.stderr.write(f"lensbench: {error}\n")
+        status = _ERROR
     except KeyboardInterrupt:
-        sys.stderr.write("\nlensbench: interrupted\n")
+        sys.stderr.write("\nlensbench: interrupted; the same command starts it again\n")
         status = _INTERRUPTED
     sys.exit(status)
 

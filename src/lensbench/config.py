@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -44,7 +44,7 @@ class SplitSpec(Spec):
     test_fraction: float = Field(default=0.125, gt=0, lt=1)
     """Share of everything that becomes the test set, where the data have none of their own."""
 
-    seed: int = 42
+    seed: int = Field(default=42, ge=0)
     """Seed of the draw."""
 
 
@@ -65,10 +65,10 @@ class Recipe(Spec):
     """How a classifier is trained."""
 
     name: str
-    """Name under which results are reported."""
+    """Name under which it is reported."""
 
-    image_size: int | None = Field(default=None, ge=16)
-    """Side in pixels to which images are resized; None keeps them as they are on disk."""
+    image_size: Annotated[int, Field(ge=16)] | Literal["native"] = "native"
+    """Side in pixels to which images are resized; native keeps them as they are on disk."""
 
     channels: Literal[1, 3] = 1
     """Channels that the network sees; a single-channel image is repeated for 3."""
@@ -103,8 +103,8 @@ class Recipe(Spec):
     weight_decay: float = Field(default=0.01, ge=0)
     """Of AdamW."""
 
-    gradient_clip: float | None = Field(default=None, gt=0)
-    """Largest norm of the gradient of all weights together; None leaves it as it is."""
+    gradient_clip: Annotated[float, Field(gt=0)] | Literal["none"] = "none"
+    """Largest norm of the gradient of all weights together."""
 
     schedule: Literal["constant", "one-cycle", "plateau"] = "one-cycle"
     """plateau lowers the rate when the validation AUC stalls."""
@@ -152,6 +152,8 @@ QUICK = Recipe(
     batch_size=32,
     learning_rate=3e-3,
     gradient_clip=1.0,
+    expected="ResNet18 about 0.99 macro AUC on the simulated population demo, from 1,890 images of "
+    "64 px in two minutes on two CPU cores.",
 )
 
 RECIPES = {recipe.name: recipe for recipe in (CONTRACT, QUICK)}
@@ -193,7 +195,7 @@ class RunConfig(Spec):
     judge: JudgeSpec = JudgeSpec()
     machine: MachineSpec = MachineSpec()
 
-    seed: int = 42
+    seed: int = Field(default=42, ge=0)
     """Of the initial weights, the order of the images and their augmentation."""
 
     @field_validator("name")

@@ -21,6 +21,10 @@ class WeightsError(LensbenchError):
     """Pretrained weights were asked for and cannot be had."""
 
 
+class TrainingError(LensbenchError):
+    """Training cannot go on."""
+
+
 class RecordError(LensbenchError):
     """A result record or predictions file cannot be read."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lensbench.config import RunConfig
 from lensbench.data.catalogue import Catalogue, read_catalogue
-from lensbench.data.pack import Pack, open_or_build_pack
+from lensbench.data.pack import Pack, fingerprint, open_or_build_pack
 from lensbench.data.split import Split, make_split
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Predictions
@@ -54,8 +54,8 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
     Raises:
         LensbenchError: What a user can mend.
     """
-    store.begin(config)
     data = prepare(config)
+    store.begin(config, data.pack.fingerprint)
     classifier = build(
         config.model, config.recipe, data.catalogue.classes, data.pack.image_shape, config.seed
     )
@@ -85,7 +85,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
         describe_environment(
             fitted.accelerator, fitted.device, config.machine.precision, fitted.threads
         ),
-        image_size=config.recipe.image_size or data.pack.image_shape[-1],
+        image_size=classifier.preprocess.resized[-1],
         data_fingerprint=data.pack.fingerprint,
         split=SplitSummary(
             convention=data.split.convention,
@@ -93,6 +93,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
             n_train=len(data.split.train),
             n_validation=len(data.split.validation),
             n_test=len(data.split.test),
+            test_fingerprint=fingerprint(data.split.test, data.pack.digests[rows]),
         ),
         warnings=(*(str(finding) for finding in data.pack.findings), *classifier.notes),
         weights_used=classifier.weights_used,

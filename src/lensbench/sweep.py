@@ -56,33 +56,28 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
         WeightsError: Pretrained weights of one or more models cannot be had.
         DatasetError: The images cannot be used as they are.
     """
-    states = [job.store.state(job.config) for job in jobs]
-    if set(states) != {"finished"}:
-        require_weights(
-            job.config.model for job, state in zip(jobs, states, strict=True) if state != "finished"
-        )
-    elif not jobs[0].config.data.path.exists():
-        say(f"{jobs[0].config.data.path} is gone: finished runs cannot be checked against it")
+    unfinished = [job for job in jobs if job.store.state(job.config) != "finished"]
+    path = jobs[0].config.data.path
+    if not unfinished and not path.exists():
+        say(f"{path} is gone: finished runs cannot be checked against it")
         return [JobOutcome(job, "skipped", RunRecord.read(job.store.record)) for job in jobs]
+    require_weights(job.config.model for job in unfinished)
     data = prepare(jobs[0].config)
     _introduce(data, say)
     outcomes: list[JobOutcome] = []
-    for number, (job, state) in enumerate(zip(jobs, states, strict=True), start=1):
+    for number, job in enumerate(jobs, start=1):
         label = f"[{number}/{len(jobs)}] {job.config.name}"
+        state = job.store.state(job.config, data.pack.fingerprint)
         if any(outcome.what == "interrupted" for outcome in outcomes):
             outcomes.append(JobOutcome(job, "not started"))
-            continue
-        if state == "finished":
-            record = RunRecord.read(job.store.record)
-            if record.lensbench and record.lensbench.data_fingerprint == data.pack.fingerprint:
-                say(f"{label}: finished before, skipped")
-                outcomes.append(JobOutcome(job, "skipped", record))
-                continue
-            say(f"{label}: the images are not those of the run that is here")
-        if state in ("finished", "changed"):
-            aside = job.store.set_aside()
-            say(f"{label}: an earlier run with other settings or images was moved to {aside}")
-        outcomes.append(_do(job, label, say))
+        elif state == "finished":
+            say(f"{label}: finished before, skipped")
+            outcomes.append(JobOutcome(job, "skipped", RunRecord.read(job.store.record)))
+        else:
+            if state == "changed":
+                aside = job.store.set_aside()
+                say(f"{label}: an earlier run with other settings or images was moved to {aside}")
+            outcomes.append(_do(job, label, say))
     return outcomes
 
 
@@ -104,29 +99,35 @@ def _do(job: Job, label: str, say: Say) -> JobOutcome:
         say(f"{label}: going on where it was interrupted")
     try:
         record = run_one(job.config, job.store, label)
-        plot_run(record, job.store.figures)
     except KeyboardInterrupt:
         say(f"{label}: interrupted; the same command goes on from the last whole epoch")
         return JobOutcome(job, "interrupted")
     except Exception as error:  # whatever stops one model must not stop the next
         return JobOutcome(job, "failed", _note_failure(job, label, error, say))
-    if record.test_results is not None:
-        say(f"{label}: test AUC {record.test_results.auc_ovr_macro:.4f}")
+    if record.lensbench is not None:
+        say(f"{label}: test AUC {record.lensbench.estimates['auc_ovr_macro']}")
+    try:
+        plot_run(record, job.store.figures)
+    except Exception as error:  # a picture can be drawn again, the run is finished without it
+        say(f"{label}: its plots could not be drawn ({error}); `lensbench plots` tries again")
     return JobOutcome(job, what, record)
 
 
 def _note_failure(job: Job, label: str, error: Exception, say: Say) -> RunRecord:
     reason = str(error) if isinstance(error, LensbenchError) else f"{type(error).__name__}: {error}"
-    details = job.store.work / "traceback.txt"
-    write_whole(details, "".join(traceback.format_exception(error)))
+    say(f"{label}: failed: {reason}")
     machine = job.config.machine
     record = failed_record(
         job.config,
         describe_environment(machine.accelerator, None, machine.precision, machine.threads),
         reason,
     )
-    job.store.finish(record)
-    say(f"{label}: failed: {reason}")
-    if not isinstance(error, LensbenchError):
+    details = job.store.work / "traceback.txt"
+    try:
+        write_whole(details, "".join(traceback.format_exception(error)))
+        job.store.finish(record)
+    except OSError as unwritable:
+        say(f"{label}: the failure itself could not be recorded: {unwritable}")
+    else:
         say(f"{label}: the traceback is in {details}")
     return record

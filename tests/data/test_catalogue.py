@@ -1,5 +1,6 @@
 """Which images are found, and what they are labelled."""
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -88,6 +89,7 @@ def test_what_is_no_image_inside_a_class_folder_is_named(make_dataset):
         (lambda root: np.save(root / "1.npy", np.ones(3)), "lies in no class folder"),
         (lambda root: (root / "val/vort").rename(root / "val/.vort"), "val/ lacks vort"),
         (lambda root: (root / "val").rename(root / "more"), "more than one data set"),
+        (lambda root: shutil.copytree(root / "val", root / "valid"), "2 files would both be val/"),
     ],
 )
 def test_a_folder_that_is_no_data_set_is_refused(make_dataset, spoil, message):

@@ -1,5 +1,6 @@
 """What the pack holds, and when it is built."""
 
+import os
 import shutil
 
 import numpy as np
@@ -54,6 +55,23 @@ def test_the_fingerprint_is_that_of_names_and_contents(spec, tmp_path):
     image[0, 0, 0] += 1e-3
     np.save(copy.path / "train/no/1.npy", image)
     assert build(copy).fingerprint != before
+
+
+def test_data_sets_that_look_alike_from_outside_have_packs_of_their_own(spec, tmp_path):
+    other = spec.model_copy(update={"path": tmp_path / "other"})
+    shutil.copytree(spec.path, other.path)
+    image = np.load(other.path / "train/no/1.npy")
+    stamp = (spec.path / "train/no/1.npy").stat()
+    np.save(other.path / "train/no/1.npy", 1 - image)
+    os.utime(other.path / "train/no/1.npy", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert build(spec).fingerprint != build(other).fingerprint
+    assert build(spec).images[0, 0, 0, 0] != build(other).images[0, 0, 0, 0]
+
+
+def test_a_full_disk_is_said_before_it_is_filled(spec, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
+    with pytest.raises(DatasetError, match="--cache"):
+        build(spec)
 
 
 def test_an_unsound_data_set_leaves_nothing_behind(spec):

@@ -124,6 +124,7 @@ def test_an_image_keeps_its_lot_when_others_are_removed():
         (catalogue(train=10, val=10, test=10), "halved", "'given' does"),
         (catalogue(train=10, test=10), "halved", "'sealed' does"),
         (catalogue(train=10, val=10), "stratified", "'halved' does"),
+        (catalogue(train=10), None, "which have train; give them train and val folders"),
         (catalogue(train=10, val=1), "halved", "test part would have no image of no, sphere"),
         (catalogue(train=3, val=5), "sealed", "validation part would have no image"),
     ],
@@ -135,10 +136,19 @@ def test_a_split_that_does_not_fit_the_data_is_refused(data, convention, message
 
 def test_a_split_is_written_as_lists_of_ids(tmp_path):
     split = make_split(catalogue(train=3, val=2), SplitSpec(), "halved")
-    split.write(tmp_path / "split")
-    assert (tmp_path / "split/test.txt").read_text().splitlines() == list(split.test)
-    assert {p.name for p in (tmp_path / "split").iterdir()} == {
-        "train.txt",
-        "validation.txt",
-        "test.txt",
-    }
+    lists = {"train.txt", "validation.txt", "test.txt"}
+    for _ in range(2):
+        split.write(tmp_path / "split")
+        assert (tmp_path / "split/test.txt").read_text().splitlines() == list(split.test)
+        assert {path.name for path in (tmp_path / "split").iterdir()} == lists
+
+
+def test_lists_of_another_split_are_kept(tmp_path):
+    one, other = (
+        make_split(catalogue(train=3, val=20), SplitSpec(seed=seed), "halved") for seed in (1, 2)
+    )
+    one.write(tmp_path)
+    other.write(tmp_path)
+    (aside,) = tmp_path.glob("superseded-*")
+    assert (aside / "test.txt").read_text().splitlines() == list(one.test)
+    assert (tmp_path / "test.txt").read_text().splitlines() == list(other.test)

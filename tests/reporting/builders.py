@@ -71,6 +71,7 @@ def make_record(
             n_train=3000,
             n_validation=300,
             n_test=300,
+            test_fingerprint="fedcba9876543210",
         ),
         weights_used="random initialisation",
         warnings=("one image occurs twice",),

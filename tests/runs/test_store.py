@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lensbench.config import CONTRACT, DataSpec, ModelSpec, RunConfig
+from lensbench.config import CONTRACT, DataSpec, JudgeSpec, MachineSpec, ModelSpec, RunConfig
 from lensbench.runs.compose import failed_record
 from lensbench.runs.environment import cpu_name, describe_environment
 from lensbench.runs.store import NATIVE, RunStore, contract_layout, find_records, write_whole
@@ -47,25 +47,33 @@ def test_no_two_files_of_two_runs_share_a_place(tmp_path, layout):
 def test_a_run_goes_through_its_states(tmp_path, layout):
     store = RunStore(tmp_path, "ResNet18", layout)
     assert store.state(config()) == "new"
-    store.begin(config())
-    assert store.state(config()) == "interrupted"
+    store.begin(config(), "data")
+    assert store.state(config()) == store.state(config(), "data") == "interrupted"
     assert store.state(config(seed=1)) == "changed"
+    assert store.state(config(), "other data") == "changed"
     store.finish(failed(config()))
     assert store.state(config()) == "failed"
     assert store.state(config(seed=1)) == "changed"
     assert find_records(tmp_path, layout) == [store.record]
 
 
-def test_where_packs_are_kept_does_not_make_another_run(tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": DataSpec(path=Path("elsewhere"), cache=Path("cache"))},
+        {"judge": JudgeSpec(level=0.9)},
+        {"machine": MachineSpec(threads=1)},
+    ],
+)
+def test_what_does_not_change_the_weights_makes_no_other_run(tmp_path, changes):
     store = RunStore(tmp_path, "ResNet18")
-    store.begin(config())
-    moved = DataSpec(path=Path("data"), cache=tmp_path)
-    assert store.state(config(data=moved)) == "interrupted"
+    store.begin(config(), "data")
+    assert store.state(config(**changes), "data") == "interrupted"
 
 
 def test_a_run_that_is_set_aside_is_new_again_and_whole_elsewhere(tmp_path):
     store = RunStore(tmp_path, "ResNet18", CONTRACTS)
-    store.begin(config())
+    store.begin(config(), "data")
     write_whole(store.weights, "weights")
     write_whole(store.figures / "roc_curve_ResNet18.png", "picture")
     store.finish(failed(config()))

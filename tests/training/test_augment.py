@@ -77,3 +77,15 @@ def test_the_same_generator_gives_the_same_images():
     plan = recipe(symmetry="d4", rotation_degrees=90, scale=0.1)
     one, other = (augment(images, plan, generator()) for _ in range(2))
     torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_turn_is_a_turn_in_an_oblong_frame_too():
+    """A horizontal line of pixels lies at the angle that was drawn, not at a sheared one."""
+    plan = recipe(rotation_degrees=30)
+    images = torch.zeros(20, 1, 41, 81)
+    images[:, :, 20, 25:56] = 1
+    angles = torch.atan2(*draw_affine(20, plan, generator())[:, :, 0].flip(1).unbind(1)).rad2deg()
+    rows, columns = torch.arange(41.0)[:, None] - 20, torch.arange(81.0) - 40
+    for image, angle in zip(augment(images, plan, generator())[:, 0], angles, strict=True):
+        slope = (image * rows * columns).sum() / (image * columns**2).sum()
+        assert torch.atan(slope).rad2deg().abs() == pytest.approx(abs(float(angle)), abs=1.0)

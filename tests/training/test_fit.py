@@ -9,7 +9,7 @@ from torch import nn
 
 from lensbench.config import MachineSpec, Recipe
 from lensbench.data.pack import Pack
-from lensbench.errors import ConfigError
+from lensbench.errors import ConfigError, TrainingError
 from lensbench.evaluation.auc import one_vs_rest
 from lensbench.training import module
 from lensbench.training.fit import Fit, fit, predict
@@ -36,9 +36,8 @@ def pack(tmp_path: Path) -> Pack:
     labels = np.arange(60) % 3
     images = rng.random((60, 1, 12, 12), dtype=np.float32)
     images += labels[:, None, None, None].astype(np.float32)
-    return Pack(
-        images=images, labels=labels.astype(np.int64), findings=(), fingerprint="", folder=tmp_path
-    )
+    none = np.array([""] * 60)
+    return Pack(images, labels.astype(np.int64), (), digests=none, fingerprint="", folder=tmp_path)
 
 
 def network() -> nn.Module:
@@ -70,10 +69,12 @@ def run(pack: Pack, folder: Path, recipe: Recipe, classifier: nn.Module) -> Fit:
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "plateau", "constant"])
 @pytest.mark.parametrize("stop_after", [1, 2])
+@pytest.mark.parametrize("keep", ["best", "last"])
 def test_a_resumed_fit_ends_as_if_it_had_never_stopped(
-    pack, tmp_path, monkeypatch, schedule, stop_after
+    pack, tmp_path, monkeypatch, schedule, stop_after, keep
 ):
-    plan = recipe(schedule=schedule, plateau_patience=0, keep="last")
+    """Even if its folder was moved meanwhile."""
+    plan = recipe(schedule=schedule, plateau_patience=0, keep=keep)
     whole = network()
     expected = run(pack, tmp_path / "whole", plan, whole)
 
@@ -88,8 +89,9 @@ def test_a_resumed_fit_ends_as_if_it_had_never_stopped(
     with pytest.raises(KeyboardInterrupt):
         run(pack, tmp_path / "halves", plan, network())
     monkeypatch.setattr(Training, "training_step", step)
+    (tmp_path / "halves").rename(tmp_path / "moved")
     resumed = network()
-    history = run(pack, tmp_path / "halves", plan, resumed).history
+    history = run(pack, tmp_path / "moved", plan, resumed).history
 
     assert history == expected.history
     rows = np.arange(60)
@@ -189,3 +191,17 @@ def test_a_missing_accelerator_is_an_error(pack, tmp_path):
             folder=tmp_path,
             label="t",
         )
+
+
+def test_a_damaged_checkpoint_is_set_aside(pack, tmp_path, capsys):
+    (tmp_path / "last.ckpt").write_bytes(b"half a checkp")
+    fitted = run(pack, tmp_path, recipe(), network())
+    assert len(fitted.history.epochs) == 3
+    assert "is damaged" in capsys.readouterr().err
+    assert (tmp_path / "last.damaged").exists()
+
+
+def test_training_that_diverges_is_stopped_and_said(pack, tmp_path):
+    pack.images[3] = 1e38
+    with pytest.raises(TrainingError, match=r"diverged in epoch 1.*lower learning rate"):
+        run(pack, tmp_path, recipe(learning_rate=1e6), network())

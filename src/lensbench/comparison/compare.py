@@ -182,6 +182,8 @@ def _difference(one: Judged, other: Judged) -> str | None:
     if not np.array_equal(mine.ids, theirs.ids):
         n_common = len(np.intersect1d(mine.ids, theirs.ids))
         return f"only {n_common} of {len(mine.ids)} and {len(theirs.ids)} test images are the same"
+    if one.test_fingerprint != other.test_fingerprint:
+        return "their test images have the same names but not the same contents"
     if not np.array_equal(mine.labels, theirs.labels):
         return f"{int((mine.labels != theirs.labels).sum())} test images have different labels"
     return None

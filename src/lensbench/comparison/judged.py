@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lensbench.errors import RecordError
-from lensbench.evaluation.auc import Floats, hanley_mcneil_deviation, logit_interval, one_vs_rest
+from lensbench.evaluation.auc import (
+    Floats,
+    auc_estimate,
+    hanley_mcneil_deviation,
+    logit_interval,
+    one_vs_rest,
+)
 from lensbench.evaluation.estimate import Estimate
-from lensbench.evaluation.proportions import wilson_interval
+from lensbench.evaluation.proportions import proportion_estimate
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord, TestResults
 from lensbench.runs.store import load_predictions
@@ -40,9 +45,15 @@ class Judged:
         """The run's name."""
         return self.record.model_desc
 
+    @property
+    def test_fingerprint(self) -> str | None:
+        """Of the names and contents of the test images, if the record knows it."""
+        ours = self.record.lensbench
+        return ours.split.test_fingerprint if ours and ours.split else None
+
 
 def judge(record: RunRecord, path: Path, level: float) -> Judged:
-    """Take the intervals of a completed record, or derive them from published numbers.
+    """Judge the predictions of a completed record, or the published numbers where it has none.
 
     Raises:
         RecordError: Its predictions are missing, or its numbers do not tell how many test images
@@ -55,19 +66,19 @@ def judge(record: RunRecord, path: Path, level: float) -> Judged:
     predictions = load_predictions(record, path, "test")
     if record.lensbench is None or predictions is None:
         return _judge_published(record, path, results, supports, level)
-    estimates = record.lensbench.estimates
-    if not {"auc_ovr_macro", "accuracy"} <= estimates.keys():
-        raise RecordError(f"{path}: not a result record: lensbench.estimates lacks AUC or accuracy")
-    influence = one_vs_rest(predictions.labels, predictions.probabilities).macro_influence
+    areas = one_vs_rest(predictions.labels, predictions.probabilities)
+    hits = predictions.logits.argmax(axis=1) == predictions.labels
     return Judged(
         record=record,
         path=path,
-        auc=estimates["auc_ovr_macro"],
-        accuracy=estimates["accuracy"],
+        auc=auc_estimate(
+            "auc_ovr_macro", areas.macro, areas.macro_influence, predictions.labels, level
+        ),
+        accuracy=proportion_estimate("accuracy", int(hits.sum()), len(hits), level),
         supports=supports,
-        deviation=float(np.sqrt((influence**2).sum())),
+        deviation=float(np.sqrt((areas.macro_influence**2).sum())),
         predictions=predictions,
-        influence=influence,
+        influence=areas.macro_influence,
     )
 
 
@@ -91,41 +102,22 @@ def _judge_published(
             ]
         )
     )
-    auc = _estimate(
-        "auc_ovr_macro",
-        results.auc_ovr_macro,
-        logit_interval(results.auc_ovr_macro, deviation, level),
-        level,
-        "Hanley-McNeil, classes taken as fully correlated (no predictions known)",
-        n,
+    low, high = logit_interval(results.auc_ovr_macro, deviation, level)
+    auc = Estimate(
+        name="auc_ovr_macro",
+        value=results.auc_ovr_macro,
+        low=low,
+        high=high,
+        level=level,
+        method="Hanley-McNeil, classes taken as fully correlated (no predictions known)",
+        n=n,
     )
-    accuracy = _estimate(
-        "accuracy",
-        results.accuracy,
-        wilson_interval(round(results.accuracy * n), n, level),
-        level,
-        "Wilson",
-        n,
-    )
+    accuracy = proportion_estimate("accuracy", round(results.accuracy * n), n, level)
     return Judged(record, path, auc, accuracy, supports, deviation)
 
 
-def _estimate(
-    name: str, value: float, bounds: tuple[float, float], level: float, method: str, n: int
-) -> Estimate:
-    low, high = bounds
-    return Estimate(name=name, value=value, low=low, high=high, level=level, method=method, n=n)
-
-
 def _supports(results: TestResults) -> tuple[int, ...]:
-    """Return how many test images each class has.
-
-    The published records say it nowhere but in their text table, which has a line for each class,
-    name and four numbers, down to the accuracy.
-    """
+    """Return how many test images each class has; published records say it in a text table."""
     if results.confusion_matrix is not None:
         return tuple(sum(row) for row in results.confusion_matrix)
-    lines: Sequence[list[str]] = [
-        line.split() for line in results.report.split("accuracy")[0].splitlines()
-    ]
-    return tuple(int(words[-1]) for words in lines if len(words) >= 5 and words[-1].isdigit())
+    return tuple(n for _, n in results.class_lines)

@@ -65,8 +65,8 @@ class Catalogue:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that change when a file is added, removed or changed."""
-        digest = hashlib.sha256()
+        """16 hexadecimal digits that change when a file is added, removed, changed or moved."""
+        digest = hashlib.sha256(str(self.source.path.resolve()).encode())
         for name, stamp in zip(self.ids, self.stamps, strict=True):
             digest.update(f"{name}\0{stamp}\n".encode())
         return digest.hexdigest()[:16]
@@ -94,6 +94,12 @@ def read_catalogue(spec: DataSpec) -> Catalogue:
     places = sorted((_place(spec, name), name) for name in images)
     _require_one_root(spec, [place for place, _ in places])
     ids = tuple("/".join(filter(None, place[1:])) for place, _ in places)
+    for name, n in Counter(ids).items():
+        if n > 1:
+            raise DatasetError(
+                f"{spec.path}: {n} files would both be {name}; folders such as val and validation "
+                "mean the same partition: keep one"
+            )
     classes = tuple(sorted({place[2] for place, _ in places}))
     partitions = tuple(place[1] for place, _ in places)
     _require_all_classes(spec, classes, partitions, [place[2] for place, _ in places])

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from lensbench.config import DataSpec
-from lensbench.data.audit import Finding, ImageFacts, find, require_sound, survey
+from lensbench.data.audit import Finding, find, require_sound, survey
 from lensbench.data.catalogue import Catalogue
+from lensbench.errors import DatasetError
 
 PACK_VERSION = 2
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
@@ -31,14 +32,15 @@ class Pack:
         images: (N, C, H, W) float32 memory map, read-only.
         labels: (N,) int64.
         findings: What the audit found while the files were read; warnings only.
-        fingerprint: 16 hexadecimal digits, equal on every machine exactly for equal ids and
-            equal contents of the files.
+        digests: (N,) hexadecimal digests of the files' contents.
+        fingerprint: Of all ids and contents; see `fingerprint`.
         folder: Where the pack is kept.
     """
 
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
     findings: tuple[Finding, ...]
+    digests: NDArray[np.str_]
     fingerprint: str
     folder: Path
 
@@ -68,6 +70,7 @@ def open_or_build_pack(catalogue: Catalogue, spec: DataSpec) -> Pack:
         images=np.load(folder / "images.npy", mmap_mode="r"),
         labels=catalogue.labels,
         findings=_FINDINGS.validate_python(manifest["findings"]),
+        digests=np.load(folder / "digests.npy"),
         fingerprint=manifest["fingerprint"],
         folder=folder,
     )
@@ -82,11 +85,13 @@ def _build(catalogue: Catalogue, folder: Path) -> None:
         findings = find(catalogue, facts)
         require_sound(catalogue, findings)
         writer.close()
+        digests = [fact.digest for fact in facts]
+        np.save(partial / "digests.npy", np.array(digests))
         manifest = {
             "version": PACK_VERSION,
             "source": str(catalogue.source.path.resolve()),
             "n_images": len(catalogue),
-            "fingerprint": _fingerprint(catalogue, facts),
+            "fingerprint": fingerprint(catalogue.ids, digests),
             "findings": _FINDINGS.dump_python(findings, mode="json"),
         }
         (partial / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -99,11 +104,12 @@ def _build(catalogue: Catalogue, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _fingerprint(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> str:
-    digest = hashlib.sha256()
-    for name, fact in zip(catalogue.ids, facts, strict=True):
-        digest.update(f"{name}\0{fact.digest}\n".encode())
-    return digest.hexdigest()[:16]
+def fingerprint(ids: Iterable[str], digests: Iterable[str]) -> str:
+    """Return 16 hexadecimal digits that are equal on every machine for equal ids and contents."""
+    whole = hashlib.sha256()
+    for name, digest in zip(ids, digests, strict=True):
+        whole.update(f"{name}\0{digest}\n".encode())
+    return whole.hexdigest()[:16]
 
 
 class _Writer:
@@ -116,6 +122,7 @@ class _Writer:
 
     def write(self, row: int, pixels: NDArray[np.float32]) -> None:
         if self._images is None:
+            self._require_space(self._n_images * pixels.nbytes)
             self._images = np.lib.format.open_memmap(
                 self._path, mode="w+", dtype=np.float32, shape=(self._n_images, *pixels.shape)
             )
@@ -126,3 +133,13 @@ class _Writer:
     def close(self) -> None:
         if self._images is not None:
             self._images.flush()
+            self._images = None  # Windows renames no folder in which a file is open
+
+    def _require_space(self, n_bytes: int) -> None:
+        # A memory map on a full disk kills the process instead of raising an error.
+        n_free = shutil.disk_usage(self._path.parent).free
+        if n_bytes > n_free:
+            raise DatasetError(
+                f"packing these images takes {n_bytes / 1e9:.1f} GB, but {self._path.parent} has "
+                f"{n_free / 1e9:.1f} GB left; name another folder with --cache"
+            )

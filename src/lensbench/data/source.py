@@ -54,7 +54,7 @@ class FolderSource:
     path: Path
 
     def stamps(self) -> dict[str, str]:
-        """Return size and modification time of each file; links to folders are followed."""
+        """Return size and times of change of each file; links to folders are followed."""
         stamps = {}
         visited: set[str] = set()
         for folder, subfolders, files in os.walk(self.path, followlinks=True):
@@ -75,7 +75,7 @@ def _stamp(file: Path) -> str:
         status = file.stat()
     except OSError:
         return "unreadable"  # a broken link, say; reading it will tell
-    return f"{status.st_size}:{status.st_mtime_ns}"
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 
 
 def _seen(folder: Path, visited: set[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -33,11 +34,22 @@ class Split:
         return hashlib.sha256(lists.encode()).hexdigest()[:16]
 
     def write(self, folder: Path) -> None:
-        """Write `train.txt`, `validation.txt` and `test.txt`, an id on each line."""
+        """Write `train.txt`, `validation.txt` and `test.txt`, an id on each line.
+
+        Lists of another split that are there already are moved to a folder below.
+        """
+        texts = {
+            f"{part}.txt": "".join(f"{name}\n" for name in getattr(self, part)) for part in PARTS
+        }
+        files = [folder / name for name in texts if (folder / name).exists()]
+        if any(file.read_text(encoding="utf-8") != texts[file.name] for file in files):
+            aside = folder / f"superseded-{time.time_ns()}"
+            aside.mkdir()
+            for file in files:
+                file.rename(aside / file.name)
         folder.mkdir(parents=True, exist_ok=True)
-        for part in PARTS:
-            lines = "".join(f"{name}\n" for name in getattr(self, part))
-            (folder / f"{part}.txt").write_text(lines, encoding="utf-8")
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
 
 
 def make_split(catalogue: Catalogue, spec: SplitSpec, default: SplitConvention) -> Split:
@@ -62,12 +74,14 @@ def make_split(catalogue: Catalogue, spec: SplitSpec, default: SplitConvention) 
             would lack a class.
     """
     partitions = set(catalogue.partitions)
-    convention = spec.convention or _fitting(partitions, default)
-    if not _NEEDS[convention](partitions):
+    fitting = _fitting(partitions, default)
+    convention = spec.convention or fitting
+    if convention is None or not _NEEDS[convention](partitions):
         found = ", ".join(sorted(partitions)) or "no partitions"
+        way_out = f"{fitting!r} does" if fitting else "give them train and val folders, or neither"
         raise DatasetError(
-            f"{catalogue.source.path}: the split {convention!r} does not fit these data, which "
-            f"have {found}; {_fitting(partitions, default)!r} does"
+            f"{catalogue.source.path}: the split {convention or default!r} does not fit these "
+            f"data, which have {found}; {way_out}"
         )
     rows = _by_partition(catalogue)
     if convention == "given":
@@ -96,10 +110,10 @@ _NEEDS: dict[SplitConvention, Callable[[set[str]], bool]] = {
 }
 
 
-def _fitting(partitions: set[str], default: SplitConvention) -> SplitConvention:
-    """Return the default, or what the data's own partitions call for."""
+def _fitting(partitions: set[str], default: SplitConvention) -> SplitConvention | None:
+    """Return the default, or what the data's own partitions call for; None if nothing fits."""
     candidates: tuple[SplitConvention, ...] = (default, "given", "sealed", "stratified")
-    return next((name for name in candidates if _NEEDS[name](partitions)), "stratified")
+    return next((name for name in candidates if _NEEDS[name](partitions)), None)
 
 
 def _by_partition(catalogue: Catalogue) -> dict[str, list[int]]:

@@ -8,6 +8,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.proportions import wilson_interval
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -78,6 +81,35 @@ def one_vs_rest(labels: Integers, scores: Floats) -> OneVsRest:
     return OneVsRest(values, influence)
 
 
+def auc_estimate(
+    name: str, value: float, influence: Floats, labels: Integers, level: float
+) -> Estimate:
+    """Return an AUC, or a mean of AUCs, with its interval.
+
+    Where the scores separate the classes perfectly, or are all equal, DeLong's error is zero
+    although a finite sample proves nothing for certain; the interval is then that of a proportion
+    among as many examples as the smallest class has.
+
+    Args:
+        name: Of the estimate.
+        value: The AUC.
+        influence: (N,) of each example on it.
+        labels: (N,) int64.
+        level: Confidence level.
+    """
+    deviation = float(np.sqrt((influence**2).sum()))
+    if deviation > 0 and 0 < value < 1:
+        low, high = logit_interval(value, deviation, level)
+        method = "DeLong, logit scale"
+    else:
+        smallest = int(np.bincount(labels).min())
+        low, high = wilson_interval(round(value * smallest), smallest, level)
+        method = "Wilson with the size of the smallest class, since DeLong's error is zero"
+    return Estimate(
+        name=name, value=value, low=low, high=high, level=level, method=method, n=len(labels)
+    )
+
+
 def hanley_mcneil_deviation(auc: float, n_members: int, n_others: int) -> float:
     """Return the standard error of an AUC of which no predictions are known.
 
@@ -96,11 +128,13 @@ def logit_interval(auc: float, deviation: float, level: float) -> tuple[float, f
     """Return a confidence interval of an AUC that never leaves [0, 1].
 
     It is symmetric on the logit scale (Pepe 2003, The Statistical Evaluation of Medical Tests,
-    sec. 5.2): logit(auc) +- z deviation / (auc (1 - auc)). At exactly 0 or 1, where the
-    estimated deviation is 0 too, the interval is degenerate.
+    sec. 5.2): logit(auc) +- z deviation / (auc (1 - auc)).
+
+    Args:
+        auc: Above 0 and below 1.
+        deviation: Its standard error.
+        level: Confidence level.
     """
-    if not 0 < auc < 1:
-        return auc, auc
     z = NormalDist().inv_cdf((1 + level) / 2)
     centre = np.log(auc / (1 - auc))
     half = z * deviation / (auc * (1 - auc))

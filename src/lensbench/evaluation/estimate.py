@@ -9,11 +9,10 @@ class Estimate(BaseModel):
     """A named value with its confidence interval.
 
     `low` and `high` bound the interval of confidence `level`; `method` names how it was computed
-    and `n` the number of examples behind it. A value without an interval has NaN bounds and says
-    why in `method`.
+    and `n` the number of examples behind it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     value: float
@@ -47,10 +46,9 @@ class Evaluation(BaseModel):
     that were called class j. `report` is scikit-learn's text table.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     classes: tuple[str, ...]
-    n_examples: int
     estimates: dict[str, Estimate]
     roc_curves: dict[str, RocCurve]
     confusion_matrix: tuple[tuple[int, ...], ...]

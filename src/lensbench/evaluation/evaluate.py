@@ -10,9 +10,9 @@ from sklearn.metrics import classification_report, confusion_matrix, roc_curve
 
 from lensbench.config import JudgeSpec
 from lensbench.errors import RecordError
-from lensbench.evaluation.auc import Floats, Integers, logit_interval, one_vs_rest
+from lensbench.evaluation.auc import Floats, Integers, auc_estimate, one_vs_rest
 from lensbench.evaluation.estimate import Estimate, Evaluation, RocCurve
-from lensbench.evaluation.proportions import f1_intervals, f1_scores, wilson_interval
+from lensbench.evaluation.proportions import f1_intervals, f1_scores, proportion_estimate
 from lensbench.outcome import Predictions
 
 _BOOTSTRAP_SEED = 0
@@ -33,7 +33,6 @@ def evaluate(predictions: Predictions, spec: JudgeSpec) -> Evaluation:
     confusion = confusion_matrix(labels, called, labels=range(len(classes)))
     return Evaluation(
         classes=classes,
-        n_examples=len(labels),
         estimates={
             estimate.name: estimate
             for estimate in (
@@ -47,11 +46,6 @@ def evaluate(predictions: Predictions, spec: JudgeSpec) -> Evaluation:
             labels, called, labels=range(len(classes)), target_names=classes, zero_division=0
         ),
     )
-
-
-def macro_auc(predictions: Predictions) -> float:
-    """Return the mean over classes of the one-vs-rest AUCs."""
-    return one_vs_rest(predictions.labels, predictions.probabilities).macro
 
 
 def _areas(predictions: Predictions, spec: JudgeSpec) -> list[Estimate]:
@@ -68,20 +62,10 @@ def _areas(predictions: Predictions, spec: JudgeSpec) -> list[Estimate]:
         f"auc_ovr/{name}": (float(classwise.values[k]), classwise.influence[:, k])
         for k, name in enumerate(predictions.classes)
     }
-    return [_area(name, value, influence, spec) for name, (value, influence) in areas.items()]
-
-
-def _area(name: str, value: float, influence: Floats, spec: JudgeSpec) -> Estimate:
-    low, high = logit_interval(value, float(np.sqrt((influence**2).sum())), spec.level)
-    return Estimate(
-        name=name,
-        value=value,
-        low=low,
-        high=high,
-        level=spec.level,
-        method="DeLong, logit scale",
-        n=len(influence),
-    )
+    return [
+        auc_estimate(name, value, influence, predictions.labels, spec.level)
+        for name, (value, influence) in areas.items()
+    ]
 
 
 def _proportions(confusion: Integers, classes: tuple[str, ...], spec: JudgeSpec) -> list[Estimate]:
@@ -90,20 +74,9 @@ def _proportions(confusion: Integers, classes: tuple[str, ...], spec: JudgeSpec)
     for k, name in enumerate(classes):
         counted[f"precision/{name}"] = (int(hits[k]), int(called[k]))
         counted[f"recall/{name}"] = (int(hits[k]), int(of_class[k]))
-    estimates = []
-    for name, (n_hits, n) in counted.items():
-        low, high = wilson_interval(n_hits, n, spec.level)
-        estimates.append(
-            Estimate(
-                name=name,
-                value=n_hits / n if n else 0.0,
-                low=low,
-                high=high,
-                level=spec.level,
-                method="Wilson",
-                n=n,
-            )
-        )
+    estimates = [
+        proportion_estimate(name, n_hits, n, spec.level) for name, (n_hits, n) in counted.items()
+    ]
     lows, highs = f1_intervals(
         confusion, spec.level, spec.n_resamples, np.random.default_rng(_BOOTSTRAP_SEED)
     )

@@ -7,6 +7,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from lensbench.evaluation.estimate import Estimate
+
 
 def wilson_interval(n_hits: int, n: int, level: float) -> tuple[float, float]:
     """Return the score interval of a proportion (Wilson 1927, JASA 22, 209, eq. 1).
@@ -26,6 +28,20 @@ def wilson_interval(n_hits: int, n: int, level: float) -> tuple[float, float]:
     low, high = float(centre - half), float(centre + half)
     # The bounds at the ends are exact; only their arithmetic is not.
     return 0.0 if n_hits == 0 else low, 1.0 if n_hits == n else high
+
+
+def proportion_estimate(name: str, n_hits: int, n: int, level: float) -> Estimate:
+    """Return a share of n examples with its interval; 0 of 0 counts as 0."""
+    low, high = wilson_interval(n_hits, n, level)
+    return Estimate(
+        name=name,
+        value=n_hits / n if n else 0.0,
+        low=low,
+        high=high,
+        level=level,
+        method="Wilson",
+        n=n,
+    )
 
 
 def f1_scores(confusion: NDArray[np.int64]) -> NDArray[np.float64]:

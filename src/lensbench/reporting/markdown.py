@@ -119,7 +119,10 @@ def _training(entries: Sequence[Entry]) -> Iterator[str]:
         return
     yield from ("## Training", "")
     yield from _table(
-        ("Model", "Identifier", "Time", "Machine", "Weights", "Split", "Fingerprint", "Images"),
+        (
+            *("Model", "Identifier", "Recipe", "Time", "Machine"),
+            *("Weights", "Split", "Fingerprint", "Images"),
+        ),
         ((entry.name, *_how_trained(entry)) for entry in entries),
     )
     if len({entry.machine for entry in entries}) > 1:
@@ -132,6 +135,8 @@ def _how_trained(entry: Entry) -> tuple[str, ...]:
     split = ours.split if ours else None
     return (
         entry.record.model_identifier,
+        f"{ours.run.recipe.name if ours else _UNKNOWN}, {entry.record.config.epochs} epochs, "
+        f"seed {entry.record.config.seed}",
         _UNKNOWN if entry.minutes is None else minutes_text(entry.minutes),
         entry.machine,
         (ours.weights_used if ours else None) or _UNKNOWN,

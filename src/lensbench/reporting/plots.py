@@ -146,8 +146,7 @@ def _classes(record: RunRecord) -> tuple[str, ...]:
     if record.lensbench is not None and record.lensbench.classes:
         return record.lensbench.classes
     results = _tested(record)
-    rows = (line.split() for line in results.report.split("accuracy")[0].splitlines())
-    names = tuple(" ".join(row[:-4]) for row in rows if len(row) >= 5)
+    names = tuple(name for name, _ in results.class_lines)
     indices = tuple(key for key in results.roc_curve_data if key.isdecimal())
     return names if len(names) == len(indices) else indices
 

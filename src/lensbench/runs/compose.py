@@ -95,7 +95,7 @@ def failed_record(config: RunConfig, environment: Environment, error: str) -> Ru
         model_identifier=config.model.identifier,
         status="Failed",
         error=error,
-        config=_contract_config(config, environment, config.recipe.image_size),
+        config=_contract_config(config, environment, None),
         lensbench=Provenance(
             lensbench_version=metadata.version("lensbench"), run=config, environment=environment
         ),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lensbench.config import RunConfig
 from lensbench.errors import RecordError
@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True)
 
 
 class ContractConfig(_Part):
@@ -48,6 +48,19 @@ class TestResults(_Part):
     roc_curve_data: dict[str, RocCurve]
     confusion_matrix: tuple[tuple[int, ...], ...] | None = None
 
+    @property
+    def class_lines(self) -> tuple[tuple[str, int], ...]:
+        """Name and number of test images of each class, as the text table has them.
+
+        It has a line for each class, name and four numbers, down to the accuracy.
+        """
+        lines = [line.rsplit(maxsplit=4) for line in self.report.split("accuracy")[0].splitlines()]
+        return tuple(
+            (words[0].strip(), int(words[4]))
+            for words in lines
+            if len(words) == 5 and words[4].isdigit()
+        )
+
 
 class Environment(_Part):
     """Where a run was made: what must agree before two times may be compared."""
@@ -56,6 +69,7 @@ class Environment(_Part):
     """Model name of the GPU or CPU that trained."""
 
     accelerator: str
+    """`cpu`, `cuda` or `mps`; of a failed run what was asked for."""
     precision: str
     threads: int | None
     """Of torch; None if nothing was trained."""
@@ -78,12 +92,20 @@ class SplitSummary(_Part):
     n_train: int
     n_validation: int
     n_test: int
+    test_fingerprint: str
+    """Of the names and contents of the test images."""
+
+
+def _known_version(version: int) -> int:
+    if version > SCHEMA_VERSION:
+        raise ValueError(f"written by a later version of lensbench (schema {version}): update it")
+    return version
 
 
 class Provenance(_Part):
     """What a record of ours holds beyond the contract's fields."""
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Annotated[int, AfterValidator(_known_version)] = SCHEMA_VERSION
     lensbench_version: str
     run: RunConfig
     environment: Environment

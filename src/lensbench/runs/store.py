@@ -7,9 +7,9 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from lensbench.config import RunConfig
 from lensbench.errors import RecordError
@@ -51,6 +51,11 @@ def contract_layout(results: str, weights: str, split: str, csv: str) -> Layout:
         comparison=".",
         csv=csv,
     )
+
+
+class _Start(BaseModel):
+    run: RunConfig
+    data_fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,14 @@ class RunStore:
         """Whether there is an epoch to go on from."""
         return any(self.work.glob("*.ckpt"))
 
-    def state(self, config: RunConfig) -> State:
+    def state(self, config: RunConfig, data_fingerprint: str | None = None) -> State:
         """Say what is here, compared with what is asked for.
 
-        `changed` means that files of a run with other settings are here.
+        `changed` means that files of a run with other settings or other images are here.
+
+        Args:
+            config: What is asked for.
+            data_fingerprint: Of the images' names and contents; None if they were not read yet.
         """
         if self.record.exists():
             try:
@@ -107,18 +116,24 @@ class RunStore:
                 return "changed"
             if record.lensbench is None or not _same_run(record.lensbench.run, config):
                 return "changed"
-            return "finished" if record.is_completed else "failed"
-        if not self._config.exists():
-            return "new"
+            if record.is_completed:
+                known = record.lensbench.data_fingerprint
+                return "finished" if data_fingerprint in (None, known) else "changed"
+        if not self._start.exists():
+            return "failed" if self.record.exists() else "new"
         try:
-            started = RunConfig.model_validate_json(self._config.read_bytes())
+            start = _Start.model_validate_json(self._start.read_bytes())
         except ValidationError:
             return "changed"
-        return "interrupted" if _same_run(started, config) else "changed"
+        same_data = data_fingerprint in (None, start.data_fingerprint)
+        if not (same_data and _same_run(start.run, config)):
+            return "changed"
+        return "failed" if self.record.exists() else "interrupted"
 
-    def begin(self, config: RunConfig) -> None:
-        """Note the settings of a run before it starts, so that it can be resumed."""
-        write_whole(self._config, config.model_dump_json(indent=1))
+    def begin(self, config: RunConfig, data_fingerprint: str) -> None:
+        """Note settings and images of a run before it starts, so that it can be resumed."""
+        start = _Start(run=config, data_fingerprint=data_fingerprint)
+        write_whole(self._start, start.model_dump_json(indent=1))
 
     def finish(self, record: RunRecord) -> None:
         """Write the record. The checkpoints of a completed run go."""
@@ -128,8 +143,9 @@ class RunStore:
 
     def set_aside(self) -> Path:
         """Move every file of this run into a folder of its own, so that it can be run anew."""
-        aside = self.root / "superseded" / f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        aside = self.root / "superseded" / f"{self.name}-{time.time_ns()}"
         aside.mkdir(parents=True)
+        own_split = [self.split] if "{name}" in self.layout.split else []
         for file in (
             self.record,
             self.weights,
@@ -137,14 +153,15 @@ class RunStore:
             self.predictions("test"),
             *(self.figures / name for name in run_figure_names(self.name).values()),
             self.work,
+            *own_split,
         ):
             if file.exists():
                 shutil.move(file, aside / file.name)
         return aside
 
     @property
-    def _config(self) -> Path:
-        return self.work / "config.json"
+    def _start(self) -> Path:
+        return self.work / "start.json"
 
     def _place(self, template: str, **names: str) -> Path:
         return self.root / template.format(name=self.name, **names)
@@ -160,8 +177,10 @@ def run_figure_names(name: str) -> dict[str, str]:
 
 def find_records(root: Path, layout: Layout = NATIVE) -> list[Path]:
     """Return the records below a root, sorted; `root` may also be a folder of records itself."""
-    found = set(root.glob(layout.record.replace("{name}", "*"))) | set(root.glob("results_*.json"))
-    return sorted(found)
+    pattern = Path(layout.record.replace("{name}", "*"))
+    base = Path(pattern.anchor) if pattern.is_absolute() else root
+    found = set(base.glob(str(pattern.relative_to(pattern.anchor))))
+    return sorted(found | set(root.glob("results_*.json")))
 
 
 def load_predictions(record: RunRecord, path: Path, part: str) -> Predictions | None:
@@ -184,8 +203,15 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _same_run(one: RunConfig, other: RunConfig) -> bool:
-    """Whether two settings define the same run; where packs are kept is no part of that."""
-    ignored = {"data": {"cache"}, "recipe": {"expected"}}
-    return one.model_dump(mode="json", exclude=ignored) == other.model_dump(
-        mode="json", exclude=ignored
+    """Whether two settings give the same weights and predictions.
+
+    Where the images lie is no part of that, since their fingerprint is compared as well.
+    """
+    return _defining(one) == _defining(other)
+
+
+def _defining(config: RunConfig) -> dict[str, Any]:
+    return config.model_dump(
+        mode="json",
+        exclude={"data": True, "judge": True, "machine": {"threads"}, "recipe": {"expected"}},
     )

@@ -47,7 +47,7 @@ def simulate(
     out: Path,
     n_train: int | Mapping[str, int],
     n_val: int | Mapping[str, int],
-    seed: int = 0,
+    seed: int = 42,
     *,
     batch_size: int = 4,
     progress: bool = True,

@@ -20,7 +20,8 @@ def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
 
     Returns:
         Images of the same shape. Exact symmetries move pixels without changing any value; the
-        affine part interpolates bilinearly and fills with 0 from outside the frame.
+        affine part interpolates bilinearly and fills with 0 from outside the frame. Oblong images
+        are flipped but never turned by 90 degrees, which would change their shape.
     """
     if recipe.symmetry != "none":
         images = _maybe(images, images.flip(-1), generator)
@@ -46,6 +47,10 @@ def draw_affine(n_images: int, recipe: Recipe, generator: torch.Generator) -> to
 
 def _resample(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     matrices = matrices.to(images.device, images.dtype)
+    # Both sides span [-1, 1] whatever their lengths, so a turn has to be told their ratio.
+    height, width = images.shape[-2:]
+    sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]]).to(matrices)
+    matrices = matrices * sides
     grid = nn.affine_grid(matrices, list(images.shape), align_corners=False)
     return nn.grid_sample(images, grid, mode="bilinear", align_corners=False)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -15,15 +16,16 @@ from typing import TypeVar, cast
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
 from numpy.typing import NDArray
 from torch import nn
+from tqdm.auto import tqdm
 
 from lensbench.config import MachineSpec, Recipe
 from lensbench.data.batches import evaluation_batches, training_batches
 from lensbench.data.pack import Pack
 from lensbench.errors import ConfigError
 from lensbench.outcome import History, Timing
+from lensbench.training.checkpoints import BestEpoch, LastEpoch, best_epoch, find_checkpoint
 from lensbench.training.module import Training
 from lensbench.training.progress import Progress
 
@@ -69,25 +71,16 @@ def fit(
 
     Raises:
         ConfigError: The machine lacks the accelerator that was asked for.
+        TrainingError: The loss or the logits are no longer finite.
         KeyboardInterrupt: Ctrl-C; the checkpoint of the last whole epoch stays.
     """
     batches = training_batches(pack, train, recipe.batch_size, seed)
     training = Training(classifier, recipe, len(batches) * recipe.epochs, seed)
-    best = ModelCheckpoint(
-        folder,
-        filename="best",
-        monitor="validation_auc",
-        mode="max",
-        save_weights_only=True,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
-    last = ModelCheckpoint(
-        folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
-    )
-    resumed = folder / "last.ckpt" if (folder / "last.ckpt").exists() else None
+    best = BestEpoch(folder)
+    callbacks = [Progress(label), LastEpoch(folder), *([best] if recipe.keep == "best" else [])]
+    resumed = find_checkpoint(folder, lambda line: tqdm.write(f"{label}: {line}", sys.stderr))
     with _quiet():
-        trainer = _trainer(machine, recipe, [best, last, Progress(label)], folder)
+        trainer = _trainer(machine, recipe, callbacks, folder)
         with _keyboard_interrupts(trainer):
             trainer.fit(
                 training,
@@ -98,10 +91,8 @@ def fit(
             )
     kept_epoch = recipe.epochs
     if recipe.keep == "best":
-        aucs = [epoch.validation_auc for epoch in training.epochs]
-        kept_epoch = 1 + int(np.nanargmax(aucs))
-        weights = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
-        training.load_state_dict(weights["state_dict"])
+        kept_epoch = best_epoch(training)
+        best.restore(training)
     root = trainer.strategy.root_device
     training.cpu()
     return Fit(
@@ -152,7 +143,7 @@ def _trainer(
             devices=1,
             precision=machine.precision,
             max_epochs=recipe.epochs,
-            gradient_clip_val=recipe.gradient_clip,
+            gradient_clip_val=None if recipe.gradient_clip == "none" else recipe.gradient_clip,
             callbacks=callbacks,
             default_root_dir=folder,
             logger=False,

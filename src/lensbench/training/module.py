@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 
 from lensbench.config import Recipe
 from lensbench.data.batches import Batch
+from lensbench.errors import TrainingError
 from lensbench.evaluation.auc import one_vs_rest
 from lensbench.outcome import Epoch
 from lensbench.training.augment import augment
@@ -103,11 +105,17 @@ class Training(lightning.LightningModule):
         """Turn all validation logits into this epoch's line of the history."""
         logits, labels = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         self._validated.clear()
+        train_loss = float(self._loss_sum) / self._n_trained
+        if not (math.isfinite(train_loss) and logits.isfinite().all()):
+            raise TrainingError(
+                f"training diverged in epoch {self.current_epoch + 1}: the loss or the logits are "
+                "not finite; try a lower learning rate, or gradient clipping"
+            )
         auc = one_vs_rest(labels.numpy(), logits.double().softmax(dim=1).numpy()).macro
         optimizer = self.trainer.optimizers[0]
         self.epochs.append(
             Epoch(
-                train_loss=float(self._loss_sum) / self._n_trained,
+                train_loss=train_loss,
                 validation_loss=float(nn.functional.cross_entropy(logits, labels)),
                 validation_auc=auc,
                 learning_rate=optimizer.param_groups[0]["lr"],
@@ -115,7 +123,6 @@ class Training(lightning.LightningModule):
         )
         if self._plateau is not None:
             self._plateau.step(auc)
-        self.log("validation_auc", auc, batch_size=len(labels))
         self.validation_seconds += self._lap()
 
     def predict_step(self, batch: Batch, _: int) -> torch.Tensor:

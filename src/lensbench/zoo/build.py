@@ -200,8 +200,8 @@ def _without_weights(reasons: dict[str, str]) -> str:
         [
             "there are no weights to start from for",
             *lines,
-            "Either give a local file (--weights FILE.safetensors) or start from random weights "
-            "(--no-pretrained).",
+            "Either give a local file (--weights FILE.safetensors, in Python weights=...) or start "
+            "from random weights (--no-pretrained, in Python pretrained=False).",
         ]
     )
 

@@ -69,7 +69,7 @@ def fetch(name: str, hosts: Hosts) -> None:
     try:
         # torch announces a download on stderr, and offers no way to ask it not to.
         with contextlib.redirect_stderr(io.StringIO()):
-            weights.get_state_dict(progress=False, check_hash=True)
+            weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # network, checksum and disk have no common class
         raise WeightsError(f"{weights.url}: {one_line(error)}") from error
 
@@ -83,6 +83,8 @@ def read(name: str, hosts: Hosts) -> tuple[State, str]:
     fetch(name, hosts)
     weights = _weights(name)
     try:
+        # torchvision would unpickle whatever is in the file; this refuses all but tensors.
+        torch.load(_cached(weights), map_location="cpu", weights_only=True)
         loaded = library.get_model(name, weights=weights, progress=False, **_OPTIONS.get(name, {}))
     except Exception as error:  # a damaged file breaks in every way there is
         raise WeightsError(

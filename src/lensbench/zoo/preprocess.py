@@ -23,7 +23,7 @@ Size = tuple[int, int]
 class View:
     """How a network sees an image: the part of a recipe that belongs to the weights.
 
-    Attributes are those of `Recipe` with the same names.
+    Attributes are those of `Recipe` with the same names; an `image_size` of None is the native one.
     """
 
     image_size: int | None
@@ -34,7 +34,8 @@ class View:
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """Take what a recipe says about it."""
-        return cls(recipe.image_size, recipe.channels, recipe.stretch, recipe.normalise)
+        size = None if recipe.image_size == "native" else recipe.image_size
+        return cls(size, recipe.channels, recipe.stretch, recipe.normalise)
 
     def size(self, image_shape: tuple[int, int, int]) -> Size:
         """Return the wanted height and width of images that are (C, H, W) on disk."""

@@ -1,0 +1,80 @@
+"""What an interrupted fit goes on from, and the weights of the best epoch so far."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from safetensors.torch import load_file, save_file
+
+from lensbench.training.module import Training
+
+
+class LastEpoch(ModelCheckpoint):
+    """Everything that is needed to go on after the last whole epoch, in `last.ckpt`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Write to a folder."""
+        super().__init__(
+            folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: there is always one file, wherever the folder is by then."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up nothing."""
+
+
+class BestEpoch(lightning.Callback):
+    """The weights of the epoch of the highest validation AUC, in `best.safetensors`.
+
+    Which epoch that is follows from the history, so nothing has to be remembered for a fit that
+    is resumed, wherever its folder is by then.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Write to a folder."""
+        self._file = folder / "best.safetensors"
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Keep the weights if this epoch is better than all before."""
+        if isinstance(pl_module, Training) and best_epoch(pl_module) == len(pl_module.epochs):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._file.with_suffix(".partial")
+            state = pl_module.classifier.state_dict()
+            save_file({k: t.detach().cpu().contiguous().clone() for k, t in state.items()}, partial)
+            partial.replace(self._file)
+
+    def restore(self, training: Training) -> None:
+        """Give the classifier the weights that were kept."""
+        training.classifier.load_state_dict(load_file(self._file))
+
+
+def best_epoch(training: Training) -> int:
+    """Return the first epoch, counted from 1, of the highest validation AUC."""
+    aucs = [epoch.validation_auc for epoch in training.epochs]
+    return 1 + aucs.index(max(aucs))
+
+
+def find_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:
+    """Return the checkpoint to go on from; a damaged one is set aside and that is said."""
+    path = folder / "last.ckpt"
+    if not path.exists():
+        return None
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        damaged = path.with_suffix(".damaged")
+        path.replace(damaged)
+        say(f"{path} is damaged ({error}) and is now {damaged.name}: training starts anew")
+        return None
+    return path
