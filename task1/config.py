@@ -12,7 +12,7 @@ LEARNING_RATE = RECIPE.learning_rate
 WEIGHT_DECAY = RECIPE.weight_decay
 NUM_EPOCHS = RECIPE.epochs
 IMG_SIZE = RECIPE.image_size
-PRETRAINED = True
+PRETRAINED = True  # False: start from random weights
 SEED = 42
 
 # How much of dataset/val becomes validation; the rest is the test set

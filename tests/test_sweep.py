@@ -147,7 +147,6 @@ def test_a_failure_is_recorded_and_the_next_model_goes_on(go, monkeypatch):
 
     def fails_for_one(config, store, label):
         if config.name == "one":
-            store.begin(config)
             raise RuntimeError("out of luck")
         return run_one(config, store, label)
 

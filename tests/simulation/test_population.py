@@ -24,6 +24,7 @@ def test_demo_differs_from_the_default_only_where_it_says():
     theirs, ours = COMMON_TEST_1.model_dump(), DEMO.model_dump()
     assert {name for name in ours if ours[name] != theirs[name]} == {
         "name",
+        "about",
         "n_pixels",
         "pixel_scale_arcsec",
         "shear",

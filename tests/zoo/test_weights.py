@@ -256,7 +256,7 @@ def test_a_failed_write_leaves_the_old_file(
     def fail(*_: Any, **__: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("lensbench.zoo.weights.save_file", fail)
+    monkeypatch.setattr("lensbench.zoo.weights.save", fail)
     with pytest.raises(OSError, match="disk full"):
         save_weights(make("mobilenetv3_small_100", seed=3), path)
     assert path.read_bytes() == before
