@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel, Field, create_model
@@ -37,9 +37,23 @@ def _or_none(annotation: Any) -> Any:
     return annotation | None
 
 
+def _values(annotation: Any) -> str:
+    """Return what may be typed for a setting; None, for `as the recipe has it`, is left out."""
+    if get_origin(annotation) is Literal:
+        return "|".join(map(str, get_args(annotation)))
+    if get_origin(annotation) is Annotated:
+        return _values(get_args(annotation)[0])
+    if get_args(annotation):
+        return "|".join(map(_values, get_args(annotation)))
+    return str(annotation.__name__).upper()
+
+
 _CHANGES: Any = {
     name: (
-        Annotated[_or_none(field.annotation), tyro.conf.arg(help_behavior_hint="")],
+        Annotated[
+            _or_none(field.annotation),
+            tyro.conf.arg(metavar=_values(field.annotation), help_behavior_hint=""),
+        ],
         Field(None, description=field.description),
     )
     for name, field in Recipe.model_fields.items()
