@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
 
@@ -15,11 +16,19 @@ from rich.table import Table
 
 from lensbench import api
 from lensbench.comparison.compare import Comparison
-from lensbench.config import RECIPES, DataSpec, MachineSpec, ModelSpec, Recipe, SplitSpec
+from lensbench.config import (
+    RECIPES,
+    DataSpec,
+    MachineSpec,
+    ModelSpec,
+    Recipe,
+    RunConfig,
+    SplitSpec,
+)
 from lensbench.errors import LensbenchError
 from lensbench.reporting.terminal import ranking_table
 from lensbench.simulation import CLASSES, POPULATIONS
-from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, list_models
+from lensbench.zoo.names import CONTRACT_MODELS, list_models
 
 if TYPE_CHECKING:
     from lensbench.reporting.report import Report
@@ -51,30 +60,44 @@ def _values(annotation: Any) -> str:
 _CHANGES: Any = {
     name: (
         Annotated[
-            _or_none(field.annotation),
-            tyro.conf.arg(metavar=_values(field.annotation), help_behavior_hint=""),
+            _or_none(setting.annotation),
+            tyro.conf.arg(metavar=_values(setting.annotation), help_behavior_hint=""),
         ],
-        Field(None, description=field.description),
+        Field(None, description=setting.description),
     )
-    for name, field in Recipe.model_fields.items()
+    for name, setting in Recipe.model_fields.items()
     if name not in ("name", "split", "expected")
 }
 Changes = create_model("Changes", **_CHANGES)
 """Every setting of a recipe, to be changed for one run."""
-NO_CHANGES = Changes()
 
 _Data = Annotated[Path, _setting(DataSpec, "path")]
-_Cache = Annotated[Path | None, _setting(DataSpec, "cache")]
-_Pretrained = Annotated[bool, _setting(ModelSpec, "pretrained")]
-_Weights = Annotated[Path | None, _setting(ModelSpec, "weights")]
-_Recipe = Annotated[
-    str,
-    tyro.conf.arg(
-        help="How to train. "
-        + " ".join(f"{name}: {recipe.expected}" for name, recipe in RECIPES.items())
-    ),
-]
-_Flat = Annotated[Changes, tyro.conf.arg(name="")]
+_RECIPES = " ".join(f"{name}: {recipe.expected}" for name, recipe in RECIPES.items())
+
+
+@dataclass(frozen=True)
+class How:
+    """How models are trained: what `run` and `train` have in common."""
+
+    recipe: Annotated[str, tyro.conf.arg(help=f"How to train. {_RECIPES}")] = "contract"
+    out: Path = Path("runs")
+    """Folder for records, weights, predictions, plots and the report."""
+    pretrained: Annotated[bool, _setting(ModelSpec, "pretrained")] = True
+    weights: Annotated[Path | None, _setting(ModelSpec, "weights")] = None
+    seed: Annotated[int, _setting(RunConfig, "seed")] = 42
+    cache: Annotated[Path | None, _setting(DataSpec, "cache")] = None
+    split: SplitSpec = SplitSpec()
+    machine: MachineSpec = MachineSpec()
+    changes: Annotated[Changes, tyro.conf.arg(name="")] = field(default_factory=Changes)
+
+    def run(self, data: Path, models: Sequence[str] | None) -> int:
+        """Run some models; return the exit status."""
+        settings = {one.name: getattr(self, one.name) for one in fields(self)}
+        changes = settings.pop("changes").model_dump()
+        return show(api.run(data, models, say=_say, **settings, **changes))
+
+
+_How = Annotated[How, tyro.conf.arg(name="")]
 
 
 def simulate(
@@ -115,19 +138,7 @@ def verify(data: tyro.conf.Positional[_Data]) -> int:
     return int(any(finding.severity == "error" for finding in findings))
 
 
-def run(
-    data: _Data,
-    models: tuple[str, ...] = (),
-    recipe: _Recipe = "contract",
-    out: Path = Path("runs"),
-    pretrained: _Pretrained = True,
-    weights: _Weights = None,
-    seed: int = 42,
-    cache: _Cache = None,
-    split: SplitSpec = SplitSpec(),
-    machine: MachineSpec = MachineSpec(),
-    changes: _Flat = NO_CHANGES,
-) -> int:
+def run(data: _Data, how: _How, models: tuple[str, ...] = ()) -> int:
     """Train, test and compare many models, one after another.
 
     Finished runs are skipped, interrupted ones resumed, failed ones tried again. The exit status
@@ -136,69 +147,18 @@ def run(
     Args:
         models: Models by name (`lensbench models` lists them), or name=model to name the run
             yourself; all 23 of the contract if none is given.
-        out: Folder for records, weights, predictions, plots and the report.
-        seed: Of initial weights, order of images and augmentation.
-        split: How the images are divided.
-        machine: Where the work is done.
-        changes: Settings of the recipe to change.
     """
-    result = api.run(
-        data,
-        models or None,
-        recipe=recipe,
-        out=out,
-        pretrained=pretrained,
-        weights=weights,
-        seed=seed,
-        cache=cache,
-        split=split,
-        machine=machine,
-        say=_say,
-        **changes.model_dump(),
-    )
-    return show(result)
+    return how.run(data, models or None)
 
 
-def train(
-    data: _Data,
-    model: str,
-    name: str | None = None,
-    recipe: _Recipe = "contract",
-    out: Path = Path("runs"),
-    pretrained: _Pretrained = True,
-    weights: _Weights = None,
-    seed: int = 42,
-    cache: _Cache = None,
-    split: SplitSpec = SplitSpec(),
-    machine: MachineSpec = MachineSpec(),
-    changes: _Flat = NO_CHANGES,
-) -> int:
+def train(data: _Data, model: str, how: _How, name: str | None = None) -> int:
     """Train and test one model.
 
     Args:
         model: Its name; `lensbench models` lists them.
         name: Name of the run in files and tables (default: the model's).
-        out: Folder for record, weights, predictions and plots.
-        seed: Of initial weights, order of images and augmentation.
-        split: How the images are divided.
-        machine: Where the work is done.
-        changes: Settings of the recipe to change.
     """
-    result = api.run(
-        data,
-        [ContractModel(name, model)] if name else [model],
-        recipe=recipe,
-        out=out,
-        pretrained=pretrained,
-        weights=weights,
-        seed=seed,
-        cache=cache,
-        split=split,
-        machine=machine,
-        say=_say,
-        **changes.model_dump(),
-    )
-    return show(result)
+    return how.run(data, [f"{name}={model}" if name else model])
 
 
 def compare(paths: tyro.conf.Positional[tuple[Path, ...]], out: Path | None = None) -> int:

@@ -80,7 +80,8 @@ class Environment(_Part):
     @property
     def machine(self) -> str:
         """One line that is equal only for runs whose times may be compared."""
-        threads = f", {self.threads} threads" if self.accelerator == "cpu" else ""
+        plural = "" if self.threads == 1 else "s"
+        threads = f", {self.threads} thread{plural}" if self.accelerator == "cpu" else ""
         return f"{self.device}{threads}, {self.precision}"
 
 
