@@ -96,9 +96,12 @@ def test_the_whole_way_from_simulation_to_report(lensbench, tmp_path):
     assert status == 0
     assert " a " in text
     assert " b " in text
-    (out / "a/roc_curve_a.png").unlink()
+    missing = [out / "a/roc_curve_a.png", out / "comparison_plot_test_auc.png"]
+    for path in missing:
+        path.unlink()
     status, text = lensbench("plots", out)
-    assert (status, text.splitlines()) == (0, [f"{out / 'a/roc_curve_a.png'}", "1 plots drawn"])
+    assert (status, text.splitlines()) == (0, [*map(str, missing), "plots drawn: 2"])
+    assert all(path.exists() for path in missing)
 
 
 def test_the_real_archive_as_it_is_published(lensbench, make_dataset, tmp_path):

@@ -28,6 +28,7 @@ from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, resolve
 
 if TYPE_CHECKING:
     from lensbench.data.audit import Finding
+    from lensbench.reporting.plots import Plots
     from lensbench.reporting.report import Report
     from lensbench.sweep import JobOutcome
 
@@ -211,7 +212,7 @@ def compare(
 
 
 def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], list[str]]:
-    """Draw the plots of finished runs that are missing.
+    """Draw the plots that are missing: those of finished runs, and those of their comparison.
 
     Args:
         root: Folder of runs.
@@ -223,12 +224,13 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
     Raises:
         RecordError: There are no records at all.
     """
-    from lensbench.reporting.plots import plot_run
+    from lensbench.reporting.plots import plot_comparison, plot_run
     from lensbench.runs.record import RunRecord
 
-    drawn: list[Path] = []
+    records = _records([root], layout)
+    made: list[Plots] = []
     notes: list[str] = []
-    for path in _records([root], layout):
+    for path in records:
         try:
             record = RunRecord.read(path)
         except RecordError as error:
@@ -236,10 +238,16 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
             continue
         if record.is_completed:
             folder = _shared_figures(Path(root), layout) or path.parent
-            figures = plot_run(record, folder, only_missing=True)
-            drawn += figures.drawn
-            notes += figures.notes
-    return drawn, notes
+            made.append(plot_run(record, folder, only_missing=True))
+    try:
+        comparison = compare_records(records)
+        if comparison.entries:
+            folder = Path(root) / layout.comparison
+            made.append(plot_comparison(comparison, folder, only_missing=True))
+    except ComparisonError as error:
+        notes.append(str(error))
+    drawn = [path for figures in made for path in figures.drawn]
+    return drawn, [*notes, *(note for figures in made for note in figures.notes)]
 
 
 def choose_models(models: Models, *, with_batch_sizes: bool) -> list[ContractModel]:

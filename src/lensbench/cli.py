@@ -172,7 +172,7 @@ def compare(paths: tyro.conf.Positional[tuple[Path, ...]], out: Path | None = No
 
 
 def plots(root: tyro.conf.Positional[Path] = Path("runs")) -> int:
-    """Draw the plots of finished runs that are missing.
+    """Draw the plots that are missing, of finished runs and of their comparison.
 
     Args:
         root: Folder of runs.
@@ -237,7 +237,7 @@ def show_plots(drawn: Sequence[Path], notes: Sequence[str]) -> int:
     """Print which plots were drawn and which could not be; return the exit status."""
     for line in (*map(str, drawn), *notes):
         _say(line)
-    _say(f"{len(drawn)} plots drawn")
+    _say(f"plots drawn: {len(drawn)}")
     return 0
 
 

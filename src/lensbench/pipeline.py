@@ -17,6 +17,7 @@ from lensbench.runs.record import RunRecord, SplitSummary
 from lensbench.runs.store import RunStore
 from lensbench.training.fit import fit, predict
 from lensbench.zoo.build import build
+from lensbench.zoo.classifier import Classifier
 from lensbench.zoo.weights import save_weights
 
 
@@ -71,14 +72,10 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
         label=label,
     )
     save_weights(classifier, store.weights)
-    predictions = {}
-    for part, ids in {"validation": data.split.validation, "test": data.split.test}.items():
-        rows = data.catalogue.rows_of(ids)
-        logits = predict(classifier, data.pack, rows, config.recipe, config.machine)
-        predictions[part] = Predictions.of(
-            ids, data.pack.labels[rows], logits, data.catalogue.classes
-        )
-        predictions[part].save(store.predictions(part))
+    validation = _predict(classifier, data, data.split.validation, config)
+    test = _predict(classifier, data, data.split.test, config)
+    validation.save(store.predictions("validation"))
+    test.save(store.predictions("test"))
     data.split.write(store.split)
     record = completed_record(
         config,
@@ -87,20 +84,13 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
         ),
         image_size=classifier.preprocess.resized[-1],
         data_fingerprint=data.pack.fingerprint,
-        split=SplitSummary(
-            convention=data.split.convention,
-            fingerprint=data.split.fingerprint,
-            n_train=len(data.split.train),
-            n_validation=len(data.split.validation),
-            n_test=len(data.split.test),
-            test_fingerprint=fingerprint(data.split.test, data.pack.digests[rows]),
-        ),
+        split=_summary(data),
         warnings=(*(str(finding) for finding in data.pack.findings), *classifier.notes),
         weights_used=classifier.weights_used,
         n_parameters=classifier.n_parameters,
         history=fitted.history,
         timing=fitted.timing,
-        evaluation=evaluate(predictions["test"], config.judge),
+        evaluation=evaluate(test, config.judge),
         files={
             name: os.path.relpath(path, store.record.parent)
             for name, path in {
@@ -112,3 +102,25 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
     )
     store.finish(record)
     return record
+
+
+def _predict(
+    classifier: Classifier, data: Prepared, ids: tuple[str, ...], config: RunConfig
+) -> Predictions:
+    rows = data.catalogue.rows_of(ids)
+    logits = predict(classifier, data.pack, rows, config.recipe, config.machine)
+    return Predictions.of(ids, data.pack.labels[rows], logits, data.catalogue.classes)
+
+
+def _summary(data: Prepared) -> SplitSummary:
+    split = data.split
+    return SplitSummary(
+        convention=split.convention,
+        fingerprint=split.fingerprint,
+        n_train=len(split.train),
+        n_validation=len(split.validation),
+        n_test=len(split.test),
+        test_fingerprint=fingerprint(
+            split.test, data.pack.digests[data.catalogue.rows_of(split.test)]
+        ),
+    )

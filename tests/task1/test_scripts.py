@@ -105,7 +105,7 @@ def test_the_contract_from_its_first_command_to_its_last(folder):
     (folder / "training_history_Second.png").unlink()
     drawn = script(folder, "generate_history_plots.py")
     assert drawn.returncode == 0, drawn.stderr
-    assert "1 plots drawn" in drawn.stdout
+    assert "plots drawn: 1" in drawn.stdout
     assert (folder / "training_history_Second.png").exists()
 
     table = folder / "model_comparison_task1_results_final.csv"
