@@ -1,0 +1,1 @@
+"""File formats: the bytes of one file -> one image."""

@@ -1,0 +1,118 @@
+"""FITS images, plain, gzipped or tile-compressed."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lensbench.data.formats.fault import MAX_FILE_BYTES, ImageFault, require_affordable
+from lensbench.data.formats.image import Decoded, as_texts, channels_first
+
+if TYPE_CHECKING:
+    from astropy.io import fits
+
+_WIDEST_SAMPLE = 8  # bytes: BSCALE may turn any integer into float64
+_CODECS = frozenset({"RICE_1", "GZIP_1", "GZIP_2", "NOCOMPRESS"})
+_GZIPPED = {"GZIP_1": ("COMPRESSED_DATA",), "GZIP_2": ("COMPRESSED_DATA",)}
+_NO_KEYWORDS = frozenset({"", "COMMENT", "HISTORY", "END"})
+
+
+def read_fits_gz(content: bytes) -> Decoded:
+    """Decode a gzipped FITS file, see `read_fits`; it is inflated to `MAX_FILE_BYTES` at most.
+
+    Raises:
+        ImageFault: With any code but `object-array`.
+        OSError, EOFError, zlib.error: The compression is damaged.
+    """
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        inflated = file.read(MAX_FILE_BYTES + 1)
+    if len(inflated) > MAX_FILE_BYTES:
+        raise ImageFault("too-large", f"inflates to more than {MAX_FILE_BYTES:,} bytes")
+    return read_fits(inflated)
+
+
+def read_fits(content: bytes) -> Decoded:
+    """Decode a FITS file, scaled by BSCALE and BZERO, in native byte order.
+
+    The image is the one HDU that has pixels, or the bands are the HDUs that have, all of one
+    shape. If any HDU is called SCI, only those count.
+
+    Raises:
+        ImageFault: With code `unreadable`, `wrong-shape` or `too-large`.
+        Exception: Many kinds, if the file is damaged.
+    """
+    from astropy.io import fits
+
+    if not content.startswith(b"SIMPLE  ="):
+        raise ImageFault("unreadable", "no FITS file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what astropy only warns of is checked below
+        with fits.open(io.BytesIO(content), memmap=False) as hdus:
+            _require_whole(hdus, content)
+            images = _images(hdus)
+            require_affordable((len(images), *images[0].shape), _WIDEST_SAMPLE)
+            if any(isinstance(hdu, fits.CompImageHDU) for hdu in images):
+                _require_safe_tiles(content, images)
+            pixels = np.stack([hdu.data for hdu in images])  # in native byte order
+            header = {
+                f"FITS {card.keyword}": _value(card)
+                for hdu in hdus
+                for card in hdu.header.cards
+                if card.keyword not in _NO_KEYWORDS
+            }
+    return Decoded(channels_first(pixels[0] if len(pixels) == 1 else pixels), 1.0, as_texts(header))
+
+
+def _require_whole(hdus: fits.HDUList, content: bytes) -> None:
+    """Refuse what astropy reads as far as it can: a file that is cut short or damaged."""
+    last = hdus[-1]
+    place = last.fileinfo()
+    if any(hdu.fileinfo()["datLoc"] + hdu.size > len(content) for hdu in hdus):
+        raise ImageFault("unreadable", "cut short: pixels are missing")
+    if content[place["datLoc"] + place["datSpan"] :].strip(b"\0 "):
+        raise ImageFault("unreadable", f"damaged after HDU {len(hdus) - 1}")
+
+
+def _require_safe_tiles(content: bytes, images: list[fits.ImageHDU]) -> None:
+    """Refuse tiles that inflate to more than the images, and codecs that damage can crash."""
+    from astropy.io import fits
+
+    room = sum(math.prod(hdu.shape) for hdu in images) * _WIDEST_SAMPLE
+    with fits.open(io.BytesIO(content), memmap=False, disable_image_compression=True) as hdus:
+        for table in (hdu for hdu in hdus if "ZIMAGE" in hdu.header):
+            codec = table.header["ZCMPTYPE"]
+            if codec not in _CODECS:
+                raise ImageFault("unreadable", f"compression {codec}; use RICE_1 or GZIP_2")
+            require_affordable(list(table.header["ZTILE*"].values()), _WIDEST_SAMPLE)
+            gzipped = {"GZIP_COMPRESSED_DATA", *_GZIPPED.get(codec, ())}
+            for name in gzipped.intersection(table.columns.names):
+                for tile in table.data[name]:
+                    with gzip.GzipFile(fileobj=io.BytesIO(tile.tobytes())) as file:
+                        room -= len(file.read(room + 1))
+                    if room < 0:
+                        raise ImageFault("too-large", "its tiles inflate to more than the image")
+
+
+def _images(hdus: fits.HDUList) -> list[fits.ImageHDU]:
+    """Return the HDUs that are the image or its bands."""
+    images = [hdu for hdu in hdus if hdu.is_image and hdu.shape and 0 not in hdu.shape]
+    images = [hdu for hdu in images if hdu.name == "SCI"] or images
+    shapes = {hdu.shape for hdu in images}
+    n_axes = 2 if len(images) > 1 else 3
+    if len(shapes) != 1 or len(images[0].shape) > n_axes:
+        found = ", ".join(f"{i} {hdu.name} {hdu.shape}" for i, hdu in enumerate(hdus))
+        raise ImageFault(
+            "wrong-shape",
+            f"its HDUs are {found}; expected one image of two or three axes, or bands of one shape",
+        )
+    return images
+
+
+def _value(card: fits.Card) -> str:
+    """Return the value as the card spells it; parsing would fail for cards that break the rules."""
+    return str(card.image)[9:].partition(" /")[0].strip()

@@ -1,0 +1,102 @@
+"""The files below a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Collection, Iterator
+from functools import cached_property, partial
+from pathlib import Path
+from typing import NamedTuple
+
+from lensbench.data.formats.fault import MAX_FILE_BYTES
+from lensbench.data.sources.source import Load
+from lensbench.errors import DatasetError
+
+
+class _State(NamedTuple):
+    """What tells one version of a file from another."""
+
+    n_bytes: int
+    modified_ns: int
+    changed_ns: int
+
+
+_UNREADABLE = _State(0, 0, 0)  # a broken link, say; reading it will tell
+
+
+class FolderSource:
+    """The regular files below a folder, listed once; links to folders are followed once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def stamp(self) -> str:
+        """Return the hash of names, sizes and times of change.
+
+        Raises:
+            DatasetError: A folder cannot be listed.
+        """
+        digest = hashlib.sha256()
+        for name in self.names():
+            digest.update(f"{name}\0{self._files[name]}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def names(self) -> list[str]:
+        """Return the names of all files, sorted.
+
+        Raises:
+            DatasetError: A folder cannot be listed.
+        """
+        return sorted(self._files)
+
+    def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
+        """Yield each name with how to read it, in the order given."""
+        for name in names:
+            yield name, partial(self._load, name)
+
+    def _load(self, name: str) -> bytes:
+        if self._files[name].n_bytes > MAX_FILE_BYTES:
+            raise DatasetError(f"{self.path}: {name} is larger than {MAX_FILE_BYTES:,} bytes")
+        return (self.path / name).read_bytes()
+
+    @cached_property
+    def _files(self) -> dict[str, _State]:
+        try:
+            return dict(_walk(self.path))
+        except OSError as error:
+            raise DatasetError(f"{self.path}: cannot list {error.filename}: {error}") from error
+
+
+def _walk(root: Path) -> Iterator[tuple[str, _State]]:
+    """Yield name and state of each file; what a link leads to goes by its own name if it has one.
+
+    `os.scandir` rather than `os.walk`: that would ask the system for each file twice.
+    """
+    folders, links, visited = [(str(root), "")], list[tuple[str, str]](), set[tuple[int, int]]()
+    while folders or links:
+        folder, prefix = folders.pop() if folders else links.pop(links.index(min(links)))
+        status = Path(folder).stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in visited:  # a link to a folder above would be walked for ever
+            continue
+        visited.add(identity)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.is_dir():
+                    (links if entry.is_symlink() else folders).append((entry.path, f"{name}/"))
+                elif (state := _state(entry)) is not None:
+                    yield name, state
+
+
+def _state(entry: os.DirEntry[str]) -> _State | None:
+    """Return the state of a file, None for what is none: reading a pipe would never end."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return _UNREADABLE
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return _State(status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,0 +1,65 @@
+"""What every source of files offers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from lensbench.errors import DatasetError
+
+Load = Callable[[], bytes]
+"""Reads one file; may be called in another thread. It raises DatasetError or OSError."""
+
+
+class Source(Protocol):
+    """A list of named files. Names are POSIX paths relative to `path`."""
+
+    @property
+    def path(self) -> Path:
+        """The folder, archive or stack."""
+        ...
+
+    def stamp(self) -> str:
+        """Return a short text that changes when any file does; no contents are read.
+
+        Raises:
+            DatasetError: The files cannot be listed.
+        """
+        ...
+
+    def names(self) -> list[str]:
+        """Return the names of all regular files, sorted.
+
+        Raises:
+            DatasetError: The files cannot be listed, or it would be dangerous to read them.
+        """
+        ...
+
+    def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
+        """Yield each name once, with how to read it, in the order that is fastest to read.
+
+        Little is held in memory as long as each file is read soon after it is yielded.
+
+        Args:
+            names: Some of `names()`.
+
+        Raises:
+            DatasetError: An archive is damaged.
+        """
+        ...
+
+
+def file_stamp(path: Path) -> str:
+    """Return a short text that changes when a file does.
+
+    Raises:
+        DatasetError: There is no such file.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror}") from error
+    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino)
+    return hashlib.sha256(repr(state).encode()).hexdigest()

@@ -1,0 +1,327 @@
+"""One `.npz` or HDF5 file of all images and labels, as a folder of `.npy` files."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from lensbench.data.formats.arrays import NpyHeader, npy_array, npy_header
+from lensbench.data.formats.fault import ImageFault, require_affordable
+from lensbench.data.formats.hdf5 import require_self_contained
+from lensbench.data.formats.zipped import read_member, require_bounded
+from lensbench.data.sources.source import Load, file_stamp
+from lensbench.errors import DatasetError
+
+if TYPE_CHECKING:
+    import h5py
+
+_HDF5_SUFFIXES = frozenset({".h5", ".hdf5"})
+STACK_SUFFIXES = _HDF5_SUFFIXES | {".npz"}
+"""How the names of files that stack all images end."""
+
+_IMAGES, _LABELS = ("images", "x"), ("labels", "y")
+_PREFIXES = {
+    "": ("",),
+    "train": ("train_", "train/"),
+    "val": ("val_", "val/"),
+    "test": ("test_", "test/"),
+}
+_EXPECTED = (
+    "expected the arrays images (or x) and labels (or y), or train_images, train_labels, "
+    "val_images and so on, in HDF5 also as groups train, val and test"
+)
+_MAX_NPY_HEADER = 2**14  # NumPy refuses longer ones
+
+_DAMAGE = (
+    *(ImageFault, zipfile.BadZipFile, zlib.error),
+    *(OSError, EOFError, RuntimeError, ValueError, KeyError),
+)
+
+
+class _Kind(NamedTuple):
+    """Shape (N, ...) and dtype of an array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+
+class _Arrays(Protocol):
+    """The named arrays of one file."""
+
+    def names(self) -> Collection[str]: ...
+
+    def kind(self, name: str) -> _Kind: ...
+
+    def values(self, name: str) -> NDArray[np.generic]:
+        """Return a whole array of numbers or texts."""
+        ...
+
+    def rows(self, name: str, wanted: Sequence[int]) -> Iterator[Callable[[], bytes]]:
+        """Yield for each of the ascending rows how to read its bytes, in C order."""
+        ...
+
+
+class _Part(NamedTuple):
+    """The images of one partition."""
+
+    images: str
+    rows: Mapping[str, int]  # by file name
+
+
+class StackSource:
+    """One file of arrays, each row of which is presented as `[partition/]class/id.npy`.
+
+    Images are (N, H, W), (N, C, H, W) or (N, H, W, C), labels (N,) or (N, 1) integers or texts.
+    An array `classes` may name the integers, an array `ids` (N,) the images.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def stamp(self) -> str:
+        """Return the hash of the file's size, times and place.
+
+        Raises:
+            DatasetError: There is no such file.
+        """
+        return file_stamp(self.path)
+
+    def names(self) -> list[str]:
+        """Return the names of all images, sorted.
+
+        Raises:
+            DatasetError: The file is damaged, or its arrays are no images with labels.
+        """
+        return sorted(name for part in self._parts for name in part.rows)
+
+    def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
+        """Yield each name with how to read it as a `.npy` file, in the order of the arrays.
+
+        Raises:
+            DatasetError: The file is damaged, or its arrays are no images with labels.
+        """
+        wanted = frozenset(names)
+        for part in self._parts:
+            chosen = {name: row for name, row in part.rows.items() if name in wanted}
+            head = _npy_head(self._arrays.kind(part.images))
+            loads = self._arrays.rows(part.images, list(chosen.values()))
+            try:
+                for name, load in zip(chosen, loads, strict=True):
+                    yield name, partial(self._load, head, load)
+            except _DAMAGE as error:
+                raise self._damaged(error) from error
+
+    def _load(self, head: bytes, load: Callable[[], bytes]) -> bytes:
+        try:
+            return head + load()
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DatasetError:
+        return DatasetError(f"{self.path}: no readable stack of images: {error}")
+
+    @cached_property
+    def _arrays(self) -> _Arrays:
+        try:
+            if self.path.suffix.lower() in _HDF5_SUFFIXES:
+                return _Hdf5Arrays(self.path)
+            return _NpzArrays(self.path)
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    @cached_property
+    def _parts(self) -> tuple[_Part, ...]:
+        try:
+            return tuple(self._find_parts())
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+
+    def _find_parts(self) -> Iterator[_Part]:
+        there = self._arrays.names()
+        found = [
+            (partition, prefix, images, labels)
+            for partition, prefixes in _PREFIXES.items()
+            for prefix in prefixes
+            for images in _IMAGES
+            for labels in _LABELS
+            if prefix + images in there and prefix + labels in there
+        ]
+        partitions = [partition for partition, *_ in found]
+        if not found or len(set(partitions)) < len(found) or ("" in partitions and len(found) > 1):
+            problem = "more than one stack" if found else "no images with labels"
+            raise DatasetError(
+                f"{self.path}: {problem} among the arrays {', '.join(sorted(there))}; {_EXPECTED}"
+            )
+        for partition, prefix, images, labels in found:
+            yield self._part(partition, prefix + images, prefix + labels, f"{prefix}ids")
+
+    def _part(self, partition: str, images: str, labels: str, ids: str) -> _Part:
+        shape, dtype = self._arrays.kind(images)
+        if len(shape) not in (3, 4) or dtype.kind not in "fiu":
+            raise DatasetError(
+                f"{self.path}: {images} has shape {shape} and dtype {dtype}; expected numbers "
+                "(N, H, W), (N, C, H, W) or (N, H, W, C)"
+            )
+        require_affordable(shape[1:], dtype.itemsize)
+        classes = self._classes(labels, shape[0])
+        if ids in self._arrays.names():
+            stems = self._texts(ids, shape[0])
+        else:
+            stems = [f"{row:0{len(str(shape[0]))}}" for row in range(shape[0])]
+        rows: dict[str, int] = {}
+        for row, (folder, stem) in enumerate(zip(classes, stems, strict=True)):
+            name = "/".join(filter(None, (partition, folder, f"{stem}.npy")))
+            if rows.setdefault(name, row) != row:
+                raise DatasetError(f"{self.path}: {ids} names two images of {folder} {stem!r}")
+        return _Part(images, rows)
+
+    def _classes(self, labels: str, n_images: int) -> list[str]:
+        """Return the class of each image."""
+        if self._arrays.kind(labels).dtype.kind not in "iu":
+            return self._texts(labels, n_images)
+        numbers = self._column(labels, n_images).astype(np.int64)
+        if "classes" not in self._arrays.names():
+            return [str(number) for number in numbers]
+        classes = self._texts("classes", math.prod(self._arrays.kind("classes").shape))
+        if n_images and not 0 <= numbers.min() <= numbers.max() < len(classes):
+            raise DatasetError(f"{self.path}: {labels} go beyond the {len(classes)} classes")
+        return [classes[number] for number in numbers]
+
+    def _texts(self, name: str, n: int) -> list[str]:
+        """Return texts that are fit for names of files and folders."""
+        values = self._column(name, n)
+        if values.dtype.kind not in "SUiu":
+            raise DatasetError(f"{self.path}: {name} are {values.dtype}, no texts or integers")
+        texts = [
+            value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()
+        ]
+        for text in texts:
+            if not text or text.startswith(".") or set(text) & set("/\\\0"):
+                raise DatasetError(f"{self.path}: {name} holds {text!r}, which can name no file")
+        return texts
+
+    def _column(self, name: str, n: int) -> NDArray[np.generic]:
+        """Return an array (n,) that may be stored as (n, 1)."""
+        shape = self._arrays.kind(name).shape
+        if shape not in ((n,), (n, 1)):
+            raise DatasetError(f"{self.path}: {name} has shape {shape}; expected ({n},)")
+        return self._arrays.values(name).reshape(n)
+
+
+class _NpzArrays:
+    """The arrays of a `.npz` file; rows are read from front to back as the file is inflated."""
+
+    def __init__(self, path: Path) -> None:
+        self._archive = zipfile.ZipFile(path)
+        self._members = {
+            member.filename.removesuffix(".npy"): member for member in self._archive.infolist()
+        }
+        self._headers: dict[str, NpyHeader] = {}
+
+    def names(self) -> Collection[str]:
+        return self._members.keys()
+
+    def kind(self, name: str) -> _Kind:
+        header = self._header(name)
+        return _Kind(header.shape, header.dtype)
+
+    def values(self, name: str) -> NDArray[np.generic]:
+        header = self._header(name)
+        require_affordable(header.shape, header.dtype.itemsize)
+        return npy_array(read_member(self._archive, self._members[name]), header)
+
+    def rows(self, name: str, wanted: Sequence[int]) -> Iterator[Callable[[], bytes]]:
+        header = self._header(name)
+        if header.is_fortran:
+            raise ValueError(f"{name} is in Fortran order; save np.ascontiguousarray({name})")
+        n_bytes = _n_bytes(header.shape[1:], header.dtype)
+        with self._archive.open(self._members[name]) as file:
+            for row in wanted:
+                file.seek(header.n_bytes + row * n_bytes)
+                content = file.read(n_bytes)
+                if len(content) != n_bytes:
+                    raise EOFError(f"{name} is cut short")
+                yield partial(bytes, content)
+
+    def _header(self, name: str) -> NpyHeader:
+        if name not in self._headers:
+            member = self._members[name]
+            require_bounded(member)
+            with self._archive.open(member) as file:
+                header = npy_header(file.read(_MAX_NPY_HEADER))
+            if member.file_size != header.n_bytes + _n_bytes(header.shape, header.dtype):
+                raise EOFError(f"{name} is longer or shorter than it says")
+            self._headers[name] = header
+        return self._headers[name]
+
+
+class _Hdf5Arrays:
+    """The datasets of an HDF5 file; h5py itself lets only one thread at a time read."""
+
+    def __init__(self, path: Path) -> None:
+        import h5py
+
+        # A chunk larger than the cache would be inflated anew for each of its rows.
+        self._file = h5py.File(path, "r", rdcc_nbytes=2**26)
+        self._datasets: dict[str, h5py.Dataset] = {}
+
+        def collect(name: str, item: h5py.Dataset | h5py.Group) -> None:
+            if isinstance(item, h5py.Dataset):
+                self._datasets[name] = item
+
+        self._file.visititems(collect)  # visits no soft or external links
+
+    def names(self) -> Collection[str]:
+        return self._datasets.keys()
+
+    def kind(self, name: str) -> _Kind:
+        dataset = self._datasets[name]
+        return _Kind(dataset.shape or (), dataset.dtype)
+
+    def values(self, name: str) -> NDArray[np.generic]:
+        import h5py
+
+        dataset = self._dataset(name)
+        require_affordable(dataset.shape, dataset.dtype.itemsize)
+        if h5py.check_string_dtype(dataset.dtype) is None:
+            return np.asarray(dataset[()])
+        return np.asarray(dataset.asstr()[()], dtype=np.str_)
+
+    def rows(self, name: str, wanted: Sequence[int]) -> Iterator[Callable[[], bytes]]:
+        dataset = self._dataset(name)
+        for row in wanted:
+            yield partial(_row_of, dataset, row)
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        dataset = self._datasets[name]
+        require_self_contained(dataset)
+        require_affordable(dataset.chunks or (), dataset.dtype.itemsize)
+        return dataset
+
+
+def _row_of(dataset: h5py.Dataset, row: int) -> bytes:
+    values: NDArray[np.generic] = dataset[row]
+    return values.tobytes()
+
+
+def _n_bytes(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> int:
+    return math.prod(shape) * dtype.itemsize
+
+
+def _npy_head(images: _Kind) -> bytes:
+    """Return the header of a `.npy` file of one row."""
+    file = io.BytesIO()
+    description = npy.dtype_to_descr(images.dtype)
+    fields = {"descr": description, "fortran_order": False, "shape": images.shape[1:]}
+    npy.write_array_header_1_0(file, fields)
+    return file.getvalue()
