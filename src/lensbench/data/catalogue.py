@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
+import posixpath
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.config import DataSpec
-from lensbench.data.images import SUFFIXES
-from lensbench.data.source import Source, open_source
+from lensbench.data.formats.decode import SUFFIXES, suffix_of
+from lensbench.data.sources.source import Source
+from lensbench.data.table import read_ids_and
 from lensbench.errors import DatasetError
 
 PARTITIONS = {
@@ -33,24 +35,25 @@ class Catalogue:
     """N images, sorted by id.
 
     Attributes:
-        source: Where their bytes come from.
-        ids: N unique names, `train/no/1.npy` or, in data without partitions, `no/1.npy`.
-        members: N names of the same files in `source`.
-        stamps: N texts that change when the file does.
+        path: The folder, archive or stack.
+        ids: N unique names, `train/no/1.npy` or, in data without partitions, `no/1.npy`; in
+            Unicode's composed form, so that they are the same on every file system.
+        members: N names of the same files in their source.
         labels: (N,) int64, indices into `classes`.
         partitions: N times `train`, `val` or `test`; empty if the data have no split of their own.
         classes: K sorted class names.
         ignored: Files among the images that are no images.
+        unlabelled: Images that a file of labels does not name.
     """
 
-    source: Source
+    path: Path
     ids: tuple[str, ...]
     members: tuple[str, ...]
-    stamps: tuple[str, ...]
     labels: NDArray[np.int64]
     partitions: tuple[str, ...]
     classes: tuple[str, ...]
-    ignored: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+    unlabelled: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,62 +66,77 @@ class Catalogue:
     def _rows(self) -> dict[str, int]:
         return {name: row for row, name in enumerate(self.ids)}
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """16 hexadecimal digits that change when a file is added, removed, changed or moved."""
-        digest = hashlib.sha256(str(self.source.path.resolve()).encode())
-        for name, stamp in zip(self.ids, self.stamps, strict=True):
-            digest.update(f"{name}\0{stamp}\n".encode())
-        return digest.hexdigest()[:16]
+
+class _Place(NamedTuple):
+    """What the path of an image says: `root/partition/label/file`."""
+
+    root: str
+    partition: str
+    label: str
+    id: str
+    member: str
 
 
-def read_catalogue(spec: DataSpec) -> Catalogue:
-    """List the images of a folder or archive without reading them.
+def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
+    """List the images of a source without reading them.
 
     An image's class is the name of its folder, its partition the name of the folder above if
     that is `train`, `val` or `test`. Folders further up (`dataset/dataset/`), `__MACOSX` and
     hidden files do not matter.
 
+    With a file of labels, images may lie in any folders; one called `train`, `val` or `test` is
+    still their partition. The file is a CSV with columns `id` (path, path without suffix, or file
+    name with or without suffix) and `label`; other columns do not matter. Images that it does not
+    name are left out, and the audit says so.
+
     Raises:
         DatasetError: There are no images, no class folders or fewer than two classes; a class is
-            missing from a partition; or the images lie under more than one root.
+            missing from a partition; the images lie under more than one root; or a file of labels
+            names an image twice, with a name that fits several, or one that is not there.
     """
-    source = open_source(spec.path)
-    stamps = {name: stamp for name, stamp in source.stamps().items() if not _is_debris(name)}
-    images = [name for name in stamps if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    names = [name for name in source.names() if not _is_debris(name)]
+    images = [name for name in names if suffix_of(name)]
     if not images:
         raise DatasetError(
-            f"{spec.path}: no images found among {len(stamps)} files; "
+            f"{source.path}: no images found among {len(names)} files; "
             f"looked for {', '.join(sorted(SUFFIXES))}"
         )
-    places = sorted((_place(spec, name), name) for name in images)
-    _require_one_root(spec, [place for place, _ in places])
-    ids = tuple("/".join(filter(None, place[1:])) for place, _ in places)
-    for name, n in Counter(ids).items():
+    if labels is None:
+        places = [_place(source.path, name) for name in images]
+        _require_one_root(source.path, places)
+    else:
+        places = _labelled(source.path, images, labels)
+    places.sort(key=lambda place: place.id)
+    for name, n in Counter(place.id for place in places).items():
         if n > 1:
             raise DatasetError(
-                f"{spec.path}: {n} files would both be {name}; folders such as val and validation "
-                "mean the same partition: keep one"
+                f"{source.path}: {n} files would both be {name}; folders such as val and "
+                "validation mean the same partition: keep one"
             )
-    classes = tuple(sorted({place[2] for place, _ in places}))
-    partitions = tuple(place[1] for place, _ in places)
-    _require_all_classes(spec, classes, partitions, [place[2] for place, _ in places])
-    order = sorted(range(len(ids)), key=ids.__getitem__)
+    classes = tuple(sorted({place.label for place in places}))
+    _require_all_classes(source.path, classes, places)
+    partitions = tuple(place.partition for place in places)
+    number = {name: k for k, name in enumerate(classes)}
+    members = tuple(place.member for place in places)
     return Catalogue(
-        source=source,
-        ids=tuple(ids[i] for i in order),
-        members=tuple(places[i][1] for i in order),
-        stamps=tuple(stamps[places[i][1]] for i in order),
-        labels=np.array([classes.index(places[i][0][2]) for i in order], dtype=np.int64),
-        partitions=tuple(partitions[i] for i in order) if any(partitions) else (),
+        path=source.path,
+        ids=tuple(place.id for place in places),
+        members=members,
+        labels=np.array([number[place.label] for place in places], dtype=np.int64),
+        partitions=partitions if any(partitions) else (),
         classes=classes,
-        ignored=_strangers(stamps.keys() - set(images), images),
+        ignored=_strangers(source.path, set(names) - set(images), images, labels),
+        unlabelled=tuple(sorted(set(images) - set(members))),
     )
 
 
-def _strangers(others: Iterable[str], images: Iterable[str]) -> tuple[str, ...]:
+def _strangers(
+    path: Path, others: Iterable[str], images: Iterable[str], labels: Path | None
+) -> tuple[str, ...]:
     """Return the files that lie beside images; a manifest further up is no stranger."""
     folders = {PurePosixPath(name).parent for name in images}
+    if labels is not None and labels.resolve().is_relative_to(path.resolve()):
+        others = set(others) - {labels.resolve().relative_to(path.resolve()).as_posix()}
     return tuple(sorted(name for name in others if PurePosixPath(name).parent in folders))
 
 
@@ -126,38 +144,77 @@ def _is_debris(name: str) -> bool:
     return any(part == "__MACOSX" or part.startswith(".") for part in PurePosixPath(name).parts)
 
 
-def _place(spec: DataSpec, name: str) -> tuple[str, str, str, str]:
-    """Return (root, partition or "", class, file name)."""
-    *folders, file = PurePosixPath(name).parts
+def _composed(name: str) -> str:
+    # macOS lists names with their accents as characters of their own.
+    return unicodedata.normalize("NFC", name)
+
+
+def _place(path: Path, member: str) -> _Place:
+    *folders, file = PurePosixPath(_composed(member)).parts
     if not folders or folders[-1].lower() in PARTITIONS:
         raise DatasetError(
-            f"{spec.path}: {name} lies in no class folder; expected "
-            "{train,val}/{class}/ or {class}/ folders with the images in them"
+            f"{path}: {member} lies in no class folder; expected {{train,val}}/{{class}}/ or "
+            "{class}/ folders with the images in them, or a CSV file with --labels"
         )
     partition = PARTITIONS.get(folders[-2].lower(), "") if len(folders) > 1 else ""
     root = folders[:-2] if partition else folders[:-1]
-    return "/".join(root), partition, folders[-1], file
+    name = "/".join(filter(None, (partition, folders[-1], file)))
+    return _Place("/".join(root), partition, folders[-1], name, member)
 
 
-def _require_one_root(spec: DataSpec, places: Sequence[tuple[str, str, str, str]]) -> None:
-    roots = Counter((root, bool(partition)) for root, partition, _, _ in places)
+def _labelled(path: Path, images: Sequence[str], labels: Path) -> list[_Place]:
+    """Give the images that a file names their labels."""
+    known: dict[str, list[str]] = defaultdict(list)
+    for member in images:
+        path_there = PurePosixPath(_composed(member))
+        file = path_there.name
+        stem = file[: len(file) - len(suffix_of(file) or "")]
+        for key in {str(path_there), str(path_there.with_name(stem)), file, stem}:
+            known[key].append(member)
+    label_of: dict[str, str] = {}
+    for key, label in read_ids_and("label", labels):
+        if not (key and label):
+            raise DatasetError(f"{labels}: a line lacks its {'label' if key else 'id'}: {key!r}")
+        match known.get(key, []):
+            case [member] if member in label_of:
+                raise DatasetError(f"{labels}: {member} has two lines, the second as {key!r}")
+            case [member]:
+                label_of[member] = label
+            case []:
+                raise DatasetError(f"{labels}: there is no image {key!r} in {path}")
+            case members:
+                raise DatasetError(
+                    f"{labels}: {key!r} fits {len(members)} images, {members[0]} and "
+                    f"{members[1]}; write their paths"
+                )
+    top = posixpath.commonpath([posixpath.dirname(member) for member in label_of] or [""])
+    places = []
+    for member, label in label_of.items():
+        folders = PurePosixPath(_composed(member)).parts[:-1]
+        partition = next((PARTITIONS[f.lower()] for f in folders if f.lower() in PARTITIONS), "")
+        name = _composed(PurePosixPath(member).relative_to(top).as_posix())
+        places.append(_Place(top, partition, label, name, member))
+    return places
+
+
+def _require_one_root(path: Path, places: Sequence[_Place]) -> None:
+    roots = Counter((place.root, bool(place.partition)) for place in places)
     if len(roots) > 1:
         found = ", ".join(f"{n} in {root or '.'}/" for (root, _), n in sorted(roots.items()))
         raise DatasetError(
-            f"{spec.path}: the images belong to more than one data set ({found}); "
+            f"{path}: the images belong to more than one data set ({found}); "
             "name the folder that holds just one"
         )
 
 
-def _require_all_classes(
-    spec: DataSpec, classes: Sequence[str], partitions: Sequence[str], names: Sequence[str]
-) -> None:
+def _require_all_classes(path: Path, classes: Sequence[str], places: Sequence[_Place]) -> None:
     if len(classes) < 2:
         raise DatasetError(
-            f"{spec.path}: found the single class {classes[0]!r}; a classifier needs at least two"
+            f"{path}: found {'the single class ' + repr(classes[0]) if classes else 'no label'}; "
+            "a classifier needs at least two"
         )
-    present = set(zip(partitions, names, strict=True))
-    for partition in sorted(set(partitions)):
+    present = {(place.partition, place.label) for place in places}
+    for partition in sorted({place.partition for place in places}):
         missing = [name for name in classes if (partition, name) not in present]
         if missing:
-            raise DatasetError(f"{spec.path}: {partition or '.'}/ lacks {', '.join(missing)}")
+            raise DatasetError(f"{path}: {partition or '.'}/ lacks {', '.join(missing)}")

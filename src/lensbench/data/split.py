@@ -5,17 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
-from lensbench.config import SplitConvention, SplitSpec
+import numpy as np
+from numpy.typing import NDArray
+
+from lensbench.config import DefaultSplit, SplitConvention, SplitSpec
 from lensbench.data.catalogue import Catalogue
+from lensbench.data.table import read_ids_and
 from lensbench.errors import DatasetError
 
 PARTS = ("train", "validation", "test")
+
+_PARTITION_IN_CSV = {
+    "train": "train",
+    "validation": "val",
+    "val": "val",
+    "test": "test",
+    "unused": "unused",
+}
+
+_N_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -52,54 +67,78 @@ class Split:
             (folder / name).write_text(text, encoding="utf-8")
 
 
-def make_split(catalogue: Catalogue, spec: SplitSpec, default: SplitConvention) -> Split:
+def make_split(
+    catalogue: Catalogue, spec: SplitSpec, default: DefaultSplit, groups: NDArray[np.int64]
+) -> Split:
     """Divide a catalogue by a named convention.
 
     - `halved`: the data's `val` is divided into validation and test, `train` stays whole.
     - `sealed`: a tenth of `train` becomes validation, the data's `val` (or `test`) is the test.
     - `given`: the data's own `train`, `val` and `test`.
     - `stratified`: everything is divided; for data without partitions.
+    - `kfold`: everything is divided into equal parts, whatever partitions the data have; one of
+      them is the test, an eighth of the others becomes validation.
+    - `csv`: a file names the part of every image.
+
+    Whatever the convention, `train_fraction` then keeps a share of the training images.
 
     Every draw is stratified by class. It orders the ids of a class by the SHA-256 of seed and id,
     so it depends on nothing but those two: not on the order of files, the machine or a library's
-    random numbers.
+    random numbers. Copies of an image have the class and the lot of the first of them, so that
+    no draw parts them; a share may then be exceeded, by less than one image and its copies.
 
     Args:
-        catalogue: The images.
+        catalogue: The N images.
         spec: Convention (None: `default`, where the data's partitions allow it), fractions, seed.
         default: The convention of the recipe.
+        groups: (N,) int64; the row of the first of an image's copies, its own if there are none.
 
     Raises:
-        DatasetError: The data do not have the partitions that the convention divides, or a part
-            would lack a class.
+        DatasetError: The data do not have the partitions that the convention divides, the file
+            cannot be read or does not name exactly the data's images, or a part would lack a
+            class.
     """
-    partitions = set(catalogue.partitions)
-    fitting = _fitting(partitions, default)
-    convention = spec.convention or fitting
-    if convention is None or not _NEEDS[convention](partitions):
-        found = ", ".join(sorted(partitions)) or "no partitions"
-        way_out = f"{fitting!r} does" if fitting else "give them train and val folders, or neither"
-        raise DatasetError(
-            f"{catalogue.source.path}: the split {convention or default!r} does not fit these "
-            f"data, which have {found}; {way_out}"
-        )
-    rows = _by_partition(catalogue)
-    if convention == "given":
-        parts = (rows["train"], rows["val"], rows["test"])
+    convention = _choose(catalogue, spec, default)
+    rows = _by_partition(_read_csv(catalogue, spec.file) if spec.file else catalogue.partitions)
+    draw = _Draw(catalogue, groups, spec.seed)
+    if spec.fold is not None:
+        start, stop = spec.fold / spec.folds, (spec.fold + 1) / spec.folds
+        test, rest = draw(range(len(catalogue)), stop, start=start)
+        validation, train = draw(rest, spec.validation_fraction or 1 / 8)
+    elif convention in ("given", "csv"):
+        train, validation, test = rows["train"], rows["val"], rows["test"]
     elif convention == "halved":
-        validation, test = _draw(catalogue, rows["val"], spec.validation_fraction or 1 / 2, spec)
-        parts = (rows["train"], validation, test)
+        train = rows["train"]
+        validation, test = draw(rows["val"], spec.validation_fraction or 1 / 2)
     elif convention == "sealed":
-        validation, train = _draw(catalogue, rows["train"], spec.validation_fraction or 0.1, spec)
-        parts = (train, validation, rows["val"] or rows["test"])
+        validation, train = draw(rows["train"], spec.validation_fraction or 1 / 10)
+        test = rows["val"] or rows["test"]
     else:
-        test, rest = _draw(catalogue, range(len(catalogue)), spec.test_fraction, spec)
+        test, rest = draw(range(len(catalogue)), spec.test_fraction)
         share = (spec.validation_fraction or 1 / 8) / (1 - spec.test_fraction)
-        validation, train = _draw(catalogue, rest, share, spec)
-        parts = (train, validation, test)
+        validation, train = draw(rest, share)
+    train, _ = draw(train, spec.train_fraction, least=1)
+    parts = (train, validation, test)
     for part, part_rows in zip(PARTS, parts, strict=True):
         _require_all_classes(catalogue, part, part_rows)
-    return Split(convention, *(tuple(catalogue.ids[row] for row in sorted(p)) for p in parts))
+    return Split(convention, *(tuple(sorted(catalogue.ids[row] for row in p)) for p in parts))
+
+
+def straddling(split: Split, catalogue: Catalogue, groups: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return the ids whose copies lie in different parts, such as the data's own partitions.
+
+    Args:
+        split: The parts; images in none of them do not count.
+        catalogue: The N images.
+        groups: (N,) int64, as for `make_split`.
+    """
+    members: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for part in PARTS:
+        ids = getattr(split, part)
+        for name, group in zip(ids, groups[catalogue.rows_of(ids)].tolist(), strict=True):
+            members[group].append((part, name))
+    apart = (copies for copies in members.values() if len({part for part, _ in copies}) > 1)
+    return tuple(sorted(name for copies in apart for _, name in copies))
 
 
 _NEEDS: dict[SplitConvention, Callable[[set[str]], bool]] = {
@@ -110,34 +149,88 @@ _NEEDS: dict[SplitConvention, Callable[[set[str]], bool]] = {
 }
 
 
-def _fitting(partitions: set[str], default: SplitConvention) -> SplitConvention | None:
-    """Return the default, or what the data's own partitions call for; None if nothing fits."""
+def _choose(catalogue: Catalogue, spec: SplitSpec, default: DefaultSplit) -> SplitConvention:
+    """Return what is asked for, else the default, else what the data's own partitions call for."""
+    if spec.file is not None:
+        return "csv"
+    if spec.fold is not None:
+        return "kfold"
+    partitions = set(catalogue.partitions)
     candidates: tuple[SplitConvention, ...] = (default, "given", "sealed", "stratified")
-    return next((name for name in candidates if _NEEDS[name](partitions)), None)
+    fitting = next((name for name in candidates if _NEEDS[name](partitions)), None)
+    convention = spec.convention or fitting
+    if convention is None or not _NEEDS[convention](partitions):
+        found = ", ".join(sorted(partitions)) or "no partitions"
+        way_out = f"{fitting!r} does" if fitting else "give them train and val folders, or neither"
+        raise DatasetError(
+            f"{catalogue.path}: the split {convention or default!r} does not fit these "
+            f"data, which have {found}; {way_out}"
+        )
+    return convention
 
 
-def _by_partition(catalogue: Catalogue) -> dict[str, list[int]]:
+def _by_partition(partitions: Iterable[str]) -> dict[str, list[int]]:
     rows: dict[str, list[int]] = defaultdict(list)
-    for row, partition in enumerate(catalogue.partitions):
+    for row, partition in enumerate(partitions):
         rows[partition].append(row)
     return rows
 
 
-def _draw(
-    catalogue: Catalogue, rows: Iterable[int], fraction: float, spec: SplitSpec
-) -> tuple[list[int], list[int]]:
-    """Return the drawn fraction of each class, and the rest."""
-    by_class: dict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        by_class[int(catalogue.labels[row])].append(row)
-    drawn: list[int] = []
-    rest: list[int] = []
-    for members in by_class.values():
-        members.sort(key=lambda row: _lot(spec.seed, catalogue.ids[row]))
-        n_drawn = int(len(members) * fraction + 0.5)
-        drawn += members[:n_drawn]
-        rest += members[n_drawn:]
-    return drawn, rest
+def _read_csv(catalogue: Catalogue, file: Path) -> list[str]:
+    """Return the partition of each image of a catalogue according to a file."""
+    named = read_ids_and("part", file)
+    parts = dict(named)
+    problems = {
+        f"have a part that is none of {', '.join(_PARTITION_IN_CSV)}": [
+            name for name, part in named if part not in _PARTITION_IN_CSV
+        ],
+        "are named more than once": [
+            name for name, n in Counter(name for name, _ in named).items() if n > 1
+        ],
+        f"are no images of {catalogue.path}": sorted(parts.keys() - set(catalogue.ids)),
+        "are images that are not named: list them as unused to leave them out": [
+            name for name in catalogue.ids if name not in parts
+        ],
+    }
+    found = [
+        f"{len(names)} ids {problem} (the first: {', '.join(map(repr, names[:_N_SHOWN]))})"
+        for problem, names in problems.items()
+        if names
+    ]
+    if found:
+        raise DatasetError("\n  ".join([f"{file} does not divide the images:", *found]))
+    return [_PARTITION_IN_CSV[parts[name]] for name in catalogue.ids]
+
+
+class _Draw:
+    """All images of a catalogue in the order of their lots, copies side by side."""
+
+    def __init__(self, catalogue: Catalogue, groups: NDArray[np.int64], seed: int) -> None:
+        self._groups: list[int] = groups.tolist()
+        self._strata: list[int] = catalogue.labels[groups].tolist()
+        lots = [_lot(seed, catalogue.ids[first]) for first in self._groups]
+        self._order = sorted(range(len(lots)), key=lots.__getitem__)
+
+    def __call__(
+        self, rows: Iterable[int], stop: float, *, start: float = 0, least: int = 0
+    ) -> tuple[list[int], list[int]]:
+        """Return the rows of each class between two shares of its queue, and the rest."""
+        among = set(rows)
+        queues: dict[int, list[int]] = defaultdict(list)
+        for row in self._order:
+            if row in among:
+                queues[self._strata[row]].append(row)
+        drawn: list[int] = []
+        rest: list[int] = []
+        for queue in queues.values():
+            first = int(len(queue) * start + 0.5)
+            last = max(least, int(len(queue) * stop + 0.5))
+            position = 0
+            for _, copies in groupby(queue, self._groups.__getitem__):
+                group = list(copies)
+                (drawn if first <= position < last else rest).extend(group)
+                position += len(group)
+        return drawn, rest
 
 
 def _lot(seed: int, name: str) -> bytes:
@@ -149,6 +242,6 @@ def _require_all_classes(catalogue: Catalogue, part: str, rows: Iterable[int]) -
     missing = [name for k, name in enumerate(catalogue.classes) if k not in present]
     if missing:
         raise DatasetError(
-            f"{catalogue.source.path}: the {part} part would have no image of "
-            f"{', '.join(missing)}; add images or choose other fractions"
+            f"{catalogue.path}: the {part} part would have no image of "
+            f"{', '.join(missing)}; add images or divide them otherwise"
         )
