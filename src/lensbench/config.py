@@ -8,9 +8,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-SplitConvention = Literal["halved", "sealed", "stratified", "given"]
+DefaultSplit = Literal["halved", "sealed", "stratified", "given"]
+"""The conventions that say everything by their name, so that a recipe can have one."""
+
+SplitConvention = Literal[DefaultSplit, "kfold", "csv"]
 """How the images are divided; `data.split.make_split` says what each name means."""
 
+AcceptableFinding = Literal["contradiction", "leak", "near-contradiction", "near-leak"]
+"""Errors of a data set with which a model could be trained, but not honestly tested."""
 
 DATASET_URL = "https://drive.google.com/file/d/1ZEyNMEO43u3qhJAwJeBZxFBEYc_pVYZQ/view"
 """Where DeepLense publishes the archive of Common Test I."""
@@ -26,26 +31,79 @@ class DataSpec(Spec):
     """Which images."""
 
     path: Path
-    """Folder or .zip archive with {train,val}/{class}/ or {class}/ folders of .npy or pictures."""
+    """Folder or archive (.zip, .tar, .tar.gz) of images in {class}/ or {train,val}/{class}/
+    folders, or one .npz or HDF5 file with arrays images and labels."""
+
+    labels: Path | None = None
+    """CSV file with columns id,label, for images whose folders do not say their class."""
+
+    value_range: tuple[float, float] = (0, 1)
+    """Lowest and highest value that a pixel is meant to have; the audit warns of others."""
+
+    accept: tuple[AcceptableFinding, ...] = ()
+    """Findings of the audit that shall not stop training; the record keeps them."""
 
     cache: Path | None = None
     """Where packed images are kept between runs (default: the user's cache folder)."""
+
+    @field_validator("value_range")
+    @classmethod
+    def _is_a_range(cls, value_range: tuple[float, float]) -> tuple[float, float]:
+        low, high = value_range
+        if not low < high:
+            raise ValueError(f"{low} to {high} is no range: the lower value comes first")
+        return value_range
 
 
 class SplitSpec(Spec):
     """How the images are divided into training, validation and test."""
 
     convention: SplitConvention | None = None
-    """halved, sealed, stratified or given (default: the recipe's; stratified if data have none)."""
+    """halved, sealed, given, stratified, kfold or csv (default: the recipe's, or what fits)."""
+
+    file: Path | None = None
+    """CSV with the columns id and part: train, validation, test or unused for every image."""
+
+    folds: int = Field(default=5, ge=2)
+    """Parts into which kfold divides all images, whatever partitions they have."""
+
+    fold: int | None = Field(default=None, ge=0)
+    """Which of them is the test, from 0; a run for each makes a cross-validation."""
 
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
-    """Share that becomes validation (default: 1/2 of val, 1/10 of train, 1/8 of everything)."""
+    """Share that becomes validation (default: 1/2 of val, 1/10 of train, 1/8 of anything else)."""
 
     test_fraction: float = Field(default=0.125, gt=0, lt=1)
     """Share of everything that becomes the test set, where the data have none of their own."""
 
+    train_fraction: float = Field(default=1, gt=0, le=1)
+    """Share of each class to train on, for learning curves; a smaller one is part of a larger."""
+
     seed: int = Field(default=42, ge=0)
     """Seed of the draw."""
+
+    @model_validator(mode="after")
+    def _is_one_convention(self) -> Self:
+        details = {"csv": self.file, "kfold": self.fold}
+        implied = {name for name, detail in details.items() if detail is not None}
+        if self.convention in details and not implied:
+            raise ValueError("the split csv needs a file, kfold the number of a fold")
+        if len(implied | {self.convention} - {None}) > 1:
+            raise ValueError("file means the split csv, fold means kfold: choose one split")
+        return self
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> Self:
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"there is no fold {self.fold}: they go from 0 to {self.folds - 1}")
+        return self
+
+    @model_validator(mode="after")
+    def _fractions_leave_training_images(self) -> Self:
+        share = (self.validation_fraction or 0.125) + self.test_fraction
+        if self.convention == "stratified" and share >= 1:
+            raise ValueError(f"validation and test take {share:.0%}: nothing is left to train on")
+        return self
 
 
 class ModelSpec(Spec):
@@ -73,8 +131,11 @@ class Recipe(Spec):
     channels: Literal[1, 3] = 1
     """Channels that the network sees; a single-channel image is repeated for 3."""
 
-    stretch: Literal["none", "sqrt"] = "none"
-    """Brightness transform before anything else."""
+    per_image: Literal["none", "min-max", "standardise"] = "none"
+    """Rescale each image to values of 0 to 1, or to mean 0 and deviation 1, before all else."""
+
+    stretch: Literal["none", "sqrt", "asinh", "log"] = "none"
+    """Brightness curve: sqrt(x), asinh(x / 0.1) or log(1000 x + 1), scaled to be 1 at 1."""
 
     normalise: Literal["none", "imagenet"] = "none"
     """imagenet subtracts ImageNet's mean and divides by its deviation."""
@@ -118,11 +179,20 @@ class Recipe(Spec):
     keep: Literal["best", "last"] = "last"
     """Keep the weights of the epoch of the best validation AUC, or of the last one."""
 
-    split: SplitConvention = "sealed"
+    split: DefaultSplit = "sealed"
     """The split convention unless another is asked for."""
 
     expected: str = ""
     """What it costs and what it reaches, with the conditions."""
+
+    @model_validator(mode="after")
+    def _stretch_takes_the_values(self) -> Self:
+        if self.per_image == "standardise" and self.stretch in ("sqrt", "log"):
+            raise ValueError(
+                f"{self.stretch} makes zero of values below zero, and standardised images are full "
+                "of them: choose the stretch asinh or none, or min-max for each image"
+            )
+        return self
 
 
 CONTRACT = Recipe(
@@ -207,10 +277,3 @@ class RunConfig(Spec):
                 f"{name!r} becomes part of file names: use letters, digits, spaces and . _ + ( ) -"
             )
         return name
-
-    @model_validator(mode="after")
-    def _fractions_leave_training_images(self) -> Self:
-        share = (self.split.validation_fraction or 0.125) + self.split.test_fraction
-        if self.split.convention == "stratified" and share >= 1:
-            raise ValueError(f"validation and test take {share:.0%}: nothing is left to train on")
-        return self

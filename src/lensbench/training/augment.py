@@ -20,8 +20,9 @@ def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
 
     Returns:
         Images of the same shape. Exact symmetries move pixels without changing any value; the
-        affine part interpolates bilinearly and fills with 0 from outside the frame. Oblong images
-        are flipped but never turned by 90 degrees, which would change their shape.
+        affine part interpolates bilinearly and takes each image's lowest value, of all channels,
+        for what lies outside its frame. Oblong images are flipped but never turned by 90 degrees,
+        which would change their shape.
     """
     if recipe.symmetry != "none":
         images = _maybe(images, images.flip(-1), generator)
@@ -52,7 +53,9 @@ def _resample(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]]).to(matrices)
     matrices = matrices * sides
     grid = nn.affine_grid(matrices, list(images.shape), align_corners=False)
-    return nn.grid_sample(images, grid, mode="bilinear", align_corners=False)
+    # Sampling fills with 0, which an image of another sky does not have.
+    sky = images.amin((1, 2, 3), keepdim=True)
+    return nn.grid_sample(images - sky, grid, mode="bilinear", align_corners=False) + sky
 
 
 def _maybe(images: torch.Tensor, changed: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -14,6 +15,8 @@ from lensbench.errors import ModelError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+_TINY = torch.finfo(torch.float32).tiny
 
 Size = tuple[int, int]
 """Height and width in pixels."""
@@ -28,14 +31,15 @@ class View:
 
     image_size: int | None
     channels: Literal[1, 3]
-    stretch: Literal["none", "sqrt"]
+    per_image: Literal["none", "min-max", "standardise"]
+    stretch: Literal["none", "sqrt", "asinh", "log"]
     normalise: Literal["none", "imagenet"]
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
         """Take what a recipe says about it."""
         size = None if recipe.image_size == "native" else recipe.image_size
-        return cls(size, recipe.channels, recipe.stretch, recipe.normalise)
+        return cls(size, recipe.channels, recipe.per_image, recipe.stretch, recipe.normalise)
 
     def size(self, image_shape: tuple[int, int, int]) -> Size:
         """Return the wanted height and width of images that are (C, H, W) on disk."""
@@ -45,11 +49,10 @@ class View:
 
 
 class Preprocess(nn.Module):
-    """Stretch, resize or frame, match the channels, normalise; exact where nothing is to do.
+    """Rescale, stretch, resize or frame, match channels, normalise; exact where nothing is to do.
 
-    - `sqrt` takes values below zero, which interpolation may have left, for zero.
-    - Resizing is bilinear and antialiased. A frame is black (zero), like an empty sky, and
-      leaves the image in the middle.
+    - Resizing is bilinear and antialiased. A frame is zero, which is black like an empty sky, or
+      the mean of a standardised image, and leaves the image in the middle.
     - One channel is repeated for three; three are averaged for one.
     - `imagenet` uses the mean and deviation of each channel; for one channel the mean over the
       three of each.
@@ -103,9 +106,7 @@ class Preprocess(nn.Module):
                 f"this classifier takes images of shape {self.image_shape}, "
                 f"not {tuple(images.shape[1:])}"
             )
-        images = images.float()
-        if self.view.stretch == "sqrt":
-            images = images.clamp(min=0).sqrt()
+        images = stretch(rescale(images.float(), self.view.per_image), self.view.stretch)
         if images.shape[-2:] != self.resized:
             images = functional.interpolate(
                 images, self.resized, mode="bilinear", antialias=True, align_corners=False
@@ -129,3 +130,50 @@ class Preprocess(nn.Module):
         """Show the settings when the module is printed."""
         settings: dict[str, Any] = {"image_shape": self.image_shape, "accepts": self.accepts}
         return f"{settings}, {self.view}"
+
+
+def rescale(images: Tensor, how: Literal["none", "min-max", "standardise"]) -> Tensor:
+    """Rescale each image by itself, all its channels together; a constant image becomes zeros.
+
+    Args:
+        images: (B, C, H, W) float32.
+        how: `min-max` maps its lowest value to 0 and its highest to 1, `standardise` its mean to 0
+            and its standard deviation (of all pixels, divided by their number) to 1.
+
+    Returns:
+        (B, C, H, W) float32; `images` itself for `none`.
+    """
+    if how == "none":
+        return images
+    pixels = (1, 2, 3)
+    images = images - images.amin(pixels, keepdim=True)
+    images = images / images.amax(pixels, keepdim=True).clamp(min=_TINY)
+    if how == "standardise":
+        # Only now: the mean of a constant image has a rounding error that would be scaled up, and
+        # the square of a flux in physical units may be zero in float32.
+        deviation, mean = torch.std_mean(images, pixels, correction=0, keepdim=True)
+        images = (images - mean) / deviation.clamp(min=_TINY)
+    return images
+
+
+def stretch(images: Tensor, how: Literal["none", "sqrt", "asinh", "log"]) -> Tensor:
+    """Lift what is faint, with 0 and 1 left where they are.
+
+    The curves are those of `SqrtStretch`, `AsinhStretch(a=0.1)` and `LogStretch(a=1000)` in
+    `astropy.visualization` without clipping, but for values below zero, which interpolation may
+    have left: `sqrt` and `log` take them for zero.
+
+    Args:
+        images: (B, C, H, W) float32.
+        how: Name of the curve.
+
+    Returns:
+        (B, C, H, W) float32; `images` itself for `none`.
+    """
+    if how == "sqrt":
+        return images.clamp(min=0).sqrt()
+    if how == "asinh":
+        return (images / 0.1).asinh() / math.asinh(1 / 0.1)
+    if how == "log":
+        return (images.clamp(min=0) * 1000).log1p() / math.log1p(1000)
+    return images
