@@ -11,7 +11,7 @@ from lensbench.config import MachineSpec, Recipe
 from lensbench.data.pack import Pack
 from lensbench.errors import ConfigError, TrainingError
 from lensbench.evaluation.auc import one_vs_rest
-from lensbench.training import module
+from lensbench.training import checkpoints, module
 from lensbench.training.fit import Fit, fit, predict
 from lensbench.training.module import Training
 
@@ -36,8 +36,16 @@ def pack(tmp_path: Path) -> Pack:
     labels = np.arange(60) % 3
     images = rng.random((60, 1, 12, 12), dtype=np.float32)
     images += labels[:, None, None, None].astype(np.float32)
-    none = np.array([""] * 60)
-    return Pack(images, labels.astype(np.int64), (), digests=none, fingerprint="", folder=tmp_path)
+    np.savez(tmp_path / "columns.npz", labels=labels.astype(np.int64))
+    return Pack(
+        stored=images,
+        divisors=np.ones(60, dtype=np.float32),
+        findings=(),
+        classes=("a", "b", "c"),
+        fingerprint="",
+        folder=tmp_path,
+        source=tmp_path,
+    )
 
 
 def network() -> nn.Module:
@@ -100,6 +108,44 @@ def test_a_resumed_fit_ends_as_if_it_had_never_stopped(
     )
 
 
+@pytest.mark.parametrize("schedule", ["one-cycle", "plateau"])
+@pytest.mark.parametrize(("epoch", "stop_at"), [(0, 1), (0, 4), (1, 3), (2, 2)])
+def test_a_long_epoch_is_resumed_in_its_middle(
+    pack, tmp_path, monkeypatch, schedule, epoch, stop_at
+):
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+    plan = recipe(schedule=schedule, plateau_patience=0)
+    whole = network()
+    expected = run(pack, tmp_path / "whole", plan, whole)
+    assert len(pack.stored[:40]) // plan.batch_size == 5
+
+    step = Training.training_step
+    seen: list[tuple[int, int]] = []
+
+    def interrupted_step(self, batch, index):
+        if (self.current_epoch, index) == (epoch, stop_at):
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    def watched_step(self, batch, index):
+        seen.append((self.current_epoch, index))
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Training, "training_step", interrupted_step)
+    with pytest.raises(KeyboardInterrupt):
+        run(pack, tmp_path / "halves", plan, network())
+    monkeypatch.setattr(Training, "training_step", watched_step)
+    resumed = network()
+    history = run(pack, tmp_path / "halves", plan, resumed).history
+
+    assert seen == [(e, i) for e in range(3) for i in range(5)][5 * epoch + stop_at :]
+    assert history == expected.history
+    rows = np.arange(60)
+    np.testing.assert_array_equal(
+        predict(resumed, pack, rows, plan, CPU), predict(whole, pack, rows, plan, CPU)
+    )
+
+
 def test_the_same_seed_gives_the_same_weights(pack, tmp_path):
     one, other = network(), network()
     for i, classifier in enumerate((one, other)):
@@ -109,9 +155,9 @@ def test_the_same_seed_gives_the_same_weights(pack, tmp_path):
 
 
 def test_a_fit_learns_and_its_history_says_so(pack, tmp_path):
-    fitted = run(pack, tmp_path, recipe(epochs=12), network())
+    fitted = run(pack, tmp_path, recipe(epochs=24), network())
     epochs = fitted.history.epochs
-    assert len(epochs) == 12
+    assert len(epochs) == 24
     assert epochs[-1].train_loss < 0.3 * epochs[0].train_loss
     assert epochs[-1].validation_auc > 0.95
     assert fitted.timing.fit_seconds > 0
@@ -202,6 +248,6 @@ def test_a_damaged_checkpoint_is_set_aside(pack, tmp_path, capsys):
 
 
 def test_training_that_diverges_is_stopped_and_said(pack, tmp_path):
-    pack.images[3] = 1e38
+    pack.stored[3] = 1e38
     with pytest.raises(TrainingError, match=r"diverged in epoch 1.*lower learning rate"):
         run(pack, tmp_path, recipe(learning_rate=1e6), network())

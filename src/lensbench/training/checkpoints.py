@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,33 @@ from safetensors.torch import load_file, save_file
 
 from lensbench.training.module import Training
 
+SECONDS_BETWEEN_CHECKPOINTS = 600.0
+"""What an interrupted fit may lose, if an epoch is not shorter."""
 
-class LastEpoch(ModelCheckpoint):
-    """Everything that is needed to go on after the last whole epoch, in `last.ckpt`."""
+
+class LastStep(ModelCheckpoint):
+    """All that is needed to go on, in `last.ckpt`: after each epoch, and in long ones between."""
 
     def __init__(self, folder: Path) -> None:
         """Write to a folder."""
         super().__init__(
             folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
         )
+        self._file = folder / "last.ckpt"
+        self._clock = time.monotonic()
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Write the state after an epoch."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._clock = time.monotonic()
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Write the state after a step, if the last time was long ago."""
+        if time.monotonic() - self._clock >= SECONDS_BETWEEN_CHECKPOINTS:
+            trainer.save_checkpoint(self._file)
+            self._clock = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: there is always one file, wherever the folder is by then."""

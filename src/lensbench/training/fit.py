@@ -21,11 +21,11 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from lensbench.config import MachineSpec, Recipe
-from lensbench.data.batches import evaluation_batches, training_batches
+from lensbench.data.batches import DeviceImages, Feeder
 from lensbench.data.pack import Pack
 from lensbench.errors import ConfigError
 from lensbench.outcome import History, Timing
-from lensbench.training.checkpoints import BestEpoch, LastEpoch, best_epoch, find_checkpoint
+from lensbench.training.checkpoints import BestEpoch, LastStep, best_epoch, find_checkpoint
 from lensbench.training.module import Training
 from lensbench.training.progress import Progress
 
@@ -72,20 +72,21 @@ def fit(
     Raises:
         ConfigError: The machine lacks the accelerator that was asked for.
         TrainingError: The loss or the logits are no longer finite.
-        KeyboardInterrupt: Ctrl-C; the checkpoint of the last whole epoch stays.
+        KeyboardInterrupt: Ctrl-C; the last checkpoint stays.
     """
-    batches = training_batches(pack, train, recipe.batch_size, seed)
-    training = Training(classifier, recipe, len(batches) * recipe.epochs, seed)
     best = BestEpoch(folder)
-    callbacks = [Progress(label), LastEpoch(folder), *([best] if recipe.keep == "best" else [])]
+    callbacks = [Progress(label), LastStep(folder), *([best] if recipe.keep == "best" else [])]
     resumed = find_checkpoint(folder, lambda line: tqdm.write(f"{label}: {line}", sys.stderr))
     with _quiet():
         trainer = _trainer(machine, recipe, callbacks, folder)
+        images = DeviceImages(pack, trainer.strategy.root_device)
+        batches = Feeder(images, train, recipe.batch_size, shuffle_seed=seed)
+        training = Training(classifier, recipe, len(batches) * recipe.epochs, seed)
         with _keyboard_interrupts(trainer):
             trainer.fit(
                 training,
                 batches,
-                evaluation_batches(pack, validation, recipe.batch_size),
+                Feeder(images, validation, recipe.batch_size),
                 ckpt_path=resumed,
                 weights_only=True,
             )
@@ -120,10 +121,11 @@ def predict(
     """Return the logits (N, K) float64 of some rows of a pack, each once, in their order."""
     with _quiet():
         trainer = _trainer(machine, recipe, [], None)
+        # Every row is wanted once: not worth a copy of all of them on the device.
+        images = DeviceImages(pack, trainer.strategy.root_device, resident=False)
         with _keyboard_interrupts(trainer):
             logits = trainer.predict(
-                Training(classifier, recipe, 1, 0),
-                evaluation_batches(pack, rows, recipe.batch_size),
+                Training(classifier, recipe, 1, 0), Feeder(images, rows, recipe.batch_size)
             )
     classifier.cpu()
     return torch.cat(cast("list[torch.Tensor]", logits)).double().numpy()
@@ -158,7 +160,7 @@ def _trainer(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what Lightning says to programmers: hints about workers, devices and tips."""
+    """Leave out what Lightning says to programmers: hints about devices and tips."""
     loggers = [
         logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")
     ]
@@ -167,7 +169,6 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
             # Lightning 2.6 with torch 2.15.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)

@@ -22,8 +22,9 @@ from lensbench.training.augment import augment
 class Training(lightning.LightningModule):
     """A classifier while it is trained.
 
-    All randomness of an epoch (order, augmentation, dropout) depends on the seed and the epoch
-    alone, so a fit that is resumed after epoch n goes on exactly as if it had never stopped.
+    The order of an epoch depends on the seed and the epoch alone, what is drawn in a step
+    (augmentation, dropout) on these and the step, so a fit that is resumed after any step goes on
+    exactly as if it had never stopped.
     """
 
     def __init__(self, classifier: nn.Module, recipe: Recipe, n_steps: int, seed: int) -> None:
@@ -71,21 +72,25 @@ class Training(lightning.LightningModule):
                 self._plateau.load_state_dict(self._plateau_state)
         return optimizer
 
+    def on_train_start(self) -> None:
+        """Start the clock; an epoch that is resumed in its middle has no other start."""
+        self._loss_sum = self._loss_sum.to(self.device)
+        self._clock = time.perf_counter()
+
     def on_train_epoch_start(self) -> None:
-        """Draw this epoch's seed."""
-        epoch_seed = int(
-            np.random.SeedSequence([self._seed, self.current_epoch]).generate_state(1)[0]
-        )
-        self._draws.manual_seed(epoch_seed)
-        # Dropout knows no generator but the global one.
-        torch.manual_seed(epoch_seed)
+        """Begin the epoch's sums."""
         self._loss_sum = torch.zeros((), device=self.device)
         self._n_trained = 0
         self._clock = time.perf_counter()
 
-    def training_step(self, batch: Batch, _: int) -> torch.Tensor:
+    def training_step(self, batch: Batch, step: int) -> torch.Tensor:
         """Return the mean cross-entropy of one augmented batch."""
         images, labels = batch
+        entropy = np.random.SeedSequence([self._seed, self.current_epoch, step])
+        step_seed = int(entropy.generate_state(1)[0])
+        self._draws.manual_seed(step_seed)
+        # Dropout knows no generator but the global one.
+        torch.manual_seed(step_seed)
         logits = self.classifier(augment(images, self.recipe, self._draws))
         loss = nn.functional.cross_entropy(logits, labels)
         self._loss_sum += loss.detach() * len(labels)
@@ -130,10 +135,16 @@ class Training(lightning.LightningModule):
         logits: torch.Tensor = self.classifier(batch[0])
         return logits.float().cpu()
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Count the time of the step."""
+        self.train_seconds += self._lap()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a resumed fit needs beside weights and optimiser."""
         checkpoint["lensbench"] = {
             "epochs": [epoch.model_dump() for epoch in self.epochs],
+            "loss_sum": self._loss_sum.cpu(),
+            "n_trained": self._n_trained,
             "train_seconds": self.train_seconds,
             "validation_seconds": self.validation_seconds,
             "plateau": self._plateau.state_dict() if self._plateau is not None else None,
@@ -143,6 +154,7 @@ class Training(lightning.LightningModule):
         """Take up what `on_save_checkpoint` wrote; called before the optimisers are made."""
         kept = checkpoint["lensbench"]
         self.epochs = [Epoch.model_validate(epoch) for epoch in kept["epochs"]]
+        self._loss_sum, self._n_trained = kept["loss_sum"], kept["n_trained"]
         self.train_seconds = kept["train_seconds"]
         self.validation_seconds = kept["validation_seconds"]
         self._plateau_state = kept["plateau"]
