@@ -1,15 +1,21 @@
 """Each fault is found, and a sound data set is not accused of it."""
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lensbench.config import DataSpec
-from lensbench.data.audit import require_sound, verify
-from lensbench.data.catalogue import read_catalogue
+from lensbench.data.finding import require_sound
+from lensbench.data.pack import verify
 from lensbench.errors import DatasetError
+
+
+def change(path: Path, how) -> None:
+    np.save(path, how(np.load(path)))
 
 
 def nan_pixel(path: Path) -> None:
@@ -23,66 +29,233 @@ def broken_link(path: Path) -> None:
     path.symlink_to("nowhere.npy")
 
 
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-8])
+
+
 FAULTS = {
-    "unreadable": lambda root: (root / "train/no/1.npy").write_bytes(b"\x93NUMPY"),
+    "unreadable": lambda root: cut_short(root / "train/no/1.npy"),
     "object-array": lambda root: np.save(
         root / "train/no/1.npy", np.array([None, 1]), allow_pickle=True
     ),
     "wrong-dtype": lambda root: np.save(root / "train/no/1.npy", np.ones((1, 16, 16), complex)),
     "wrong-shape": lambda root: np.save(root / "train/no/1.npy", np.ones(16)),
     "not-finite": lambda root: nan_pixel(root / "train/no/1.npy"),
-    "shapes-differ": lambda root: np.save(root / "train/no/1.npy", np.eye(15)),
+    "shapes-differ": lambda root: np.save(root / "train/no/1.npy", np.eye(50)),
     "contradiction": lambda root: shutil.copy(root / "train/no/1.npy", root / "val/vort/1.npy"),
     "leak": lambda root: shutil.copy(root / "train/no/1.npy", root / "val/no/1.npy"),
     "duplicate": lambda root: shutil.copy(root / "train/no/1.npy", root / "train/no/2.npy"),
-    "constant": lambda root: np.save(root / "train/no/1.npy", np.full((1, 16, 16), 0.5)),
-    "out-of-range": lambda root: np.save(root / "train/no/1.npy", np.eye(16) * 1.5),
-    "dtypes-differ": lambda root: np.save(root / "train/no/1.npy", np.eye(16, dtype=np.float32)),
+    "near-contradiction": lambda root: np.save(
+        root / "val/vort/1.npy", np.rot90(np.load(root / "train/no/1.npy"), axes=(1, 2)) * 0.9
+    ),
+    "near-leak": lambda root: np.save(
+        root / "val/no/1.npy", np.load(root / "train/no/1.npy")[:, ::-1]
+    ),
+    "near-duplicate": lambda root: np.save(
+        root / "train/no/2.npy", np.load(root / "train/no/1.npy").transpose(0, 2, 1)
+    ),
+    "constant": lambda root: np.save(root / "train/no/1.npy", np.full((1, 64, 64), 0.5)),
+    "out-of-range": lambda root: change(root / "train/no/1.npy", lambda image: image * 1.5),
+    "dtypes-differ": lambda root: change(root / "train/no/1.npy", np.float32),
     "imbalance": lambda root: [path.unlink() for path in sorted((root / "train/no").iterdir())[:6]],
     "ignored-files": lambda root: (root / "train/no/notes.txt").write_text("seen"),
 }
-WARNINGS = {"duplicate", "constant", "out-of-range", "dtypes-differ", "imbalance", "ignored-files"}
+WARNINGS = {
+    "duplicate",
+    "near-duplicate",
+    "constant",
+    "out-of-range",
+    "dtypes-differ",
+    "imbalance",
+    "ignored-files",
+}
 
 
-def findings(root: Path):
-    return verify(read_catalogue(DataSpec(path=root)))
+def findings(root: Path, **settings):
+    return verify(DataSpec(path=root, cache=root.parent / "cache", **settings)).findings
 
 
-def test_a_sound_data_set_has_no_findings(make_dataset):
-    assert findings(make_dataset()) == ()
+@pytest.fixture
+def sound(make_dataset):
+    """Noise of its own in every image, since twelve images of one square are near duplicates."""
+    return make_dataset(shape=(1, 64, 64))
 
 
-def test_a_broken_link_is_unreadable(make_dataset):
-    root = make_dataset()
-    broken_link(root / "train/no/1.npy")
-    (finding,) = findings(root)
+def test_a_sound_data_set_has_no_findings(sound):
+    audit = verify(DataSpec(path=sound, cache=sound.parent / "cache"))
+    assert audit.findings == ()
+    assert audit.is_sound
+    assert (audit.n_images, audit.classes) == (36, {"no": 12, "sphere": 12, "vort": 12})
+
+
+def test_a_broken_link_is_unreadable(sound):
+    broken_link(sound / "train/no/1.npy")
+    (finding,) = findings(sound)
     assert (finding.code, finding.ids) == ("unreadable", ("train/no/1.npy",))
 
 
 @pytest.mark.parametrize("code", FAULTS)
-def test_a_fault_is_found_and_nothing_else(make_dataset, code):
-    root = make_dataset()
-    FAULTS[code](root)
-    (finding,) = findings(root)
+def test_a_fault_is_found_and_nothing_else(sound, code):
+    FAULTS[code](sound)
+    (finding,) = findings(sound)
     assert finding.code == code
     assert finding.severity == ("warning" if code in WARNINGS else "error")
     if code not in ("dtypes-differ", "imbalance"):
         assert any(name.startswith("train/no/") for name in finding.ids)
 
 
-def test_errors_stop_training_and_are_all_named(make_dataset):
-    root = make_dataset()
+def test_all_copies_of_a_picture_are_named_together(sound):
+    image = np.load(sound / "train/no/1.npy")
+    for i, copy in ((2, image[:, ::-1]), (3, image), (4, np.rot90(image, axes=(1, 2)))):
+        np.save(sound / f"train/no/{i}.npy", copy)
+    exact, near = findings(sound)
+    assert (exact.code, exact.ids) == ("duplicate", ("train/no/1.npy", "train/no/3.npy"))
+    assert near.code == "near-duplicate"
+    assert near.ids == tuple(f"train/no/{i}.npy" for i in (1, 2, 3, 4))
+
+
+def test_equal_pixels_in_other_formats_are_duplicates(sound):
+    image = np.load(sound / "train/no/1.npy").astype(np.float32)
+    np.save(sound / "train/no/1.npy", image)
+    np.savez(sound / "train/no/2.npz", image)
+    (sound / "train/no/2.npy").unlink()
+    codes = {finding.code: finding for finding in findings(sound)}
+    assert codes["duplicate"].ids == ("train/no/1.npy", "train/no/2.npz")
+
+
+def test_the_range_is_what_was_declared(sound):
+    for file in sound.rglob("*.npy"):
+        change(file, lambda image: image * 5000)
+    (finding,) = findings(sound)
+    assert finding.code == "out-of-range"
+    assert len(finding.ids) == 36
+    assert "[0, 1]" in finding.message
+    assert findings(sound, value_range=(0, 5000)) == ()
+
+
+def rewrite(root: Path, name: str, dtype: type) -> None:
+    for file in root.glob(f"*/{name}/*.npy"):
+        change(file, dtype)
+
+
+def test_a_header_that_tells_the_class_is_found(sound):
+    rewrite(sound, "no", np.float32)
+    (finding,) = (f for f in findings(sound) if f.code == "header-tells-class")
+    assert finding.severity == "warning"
+    assert "the dtype of a file tells 67% of the classes" in finding.message
+    assert "<f4: 12 no; <f8: 12 sphere, 12 vort" in finding.message
+
+
+def test_a_header_that_differs_at_random_tells_nothing(sound):
+    for k, file in enumerate(sorted(sound.rglob("*.npy"))):
+        if k % 2:
+            change(file, np.float32)
+    assert [finding.code for finding in findings(sound)] == ["dtypes-differ"]
+
+
+def test_a_file_type_that_tells_the_class_is_found(sound):
+    for file in sound.glob("*/vort/*.npy"):
+        pixels = (np.load(file)[0] * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(file.with_suffix(".png"))
+        file.unlink()
+    messages = [f.message for f in findings(sound) if f.code == "header-tells-class"]
+    assert any(message.startswith("the file type of a file tells") for message in messages)
+    assert any(message.startswith("the values of a file tells") for message in messages)
+
+
+def test_images_squeezed_to_eight_bits_in_one_class_are_found(sound):
+    """The files look alike; only their values give the class away."""
+    for file in sound.glob("*/vort/*.npy"):
+        change(file, lambda image: np.floor(image * 255) / 255)
+    (finding,) = findings(sound)
+    assert finding.code == "header-tells-class"
+    assert "the values of a file tells 67% of the classes" in finding.message
+
+
+def test_a_test_set_from_elsewhere_is_found(make_dataset):
+    root = make_dataset(partitions={"train": 40, "val": 40}, shape=(1, 64, 64))
+    assert findings(root) == ()
+    for file in root.glob("val/sphere/*.npy"):
+        change(file, lambda image: image * 0.8)
+    shifts = findings(root)
+    assert {finding.code for finding in shifts} == {"shift"}
+    assert all("of class sphere differs between train" in f.message for f in shifts)
+    assert any(f.message.startswith("the mean of") for f in shifts)
+
+
+def test_images_without_a_label_are_named(sound, tmp_path):
+    rows = [f"{i},{Path(i).parent.name}" for i in sorted(contents(sound))[:-1]]
+    (tmp_path / "labels.csv").write_text("id,label\n" + "\n".join(rows))
+    (finding,) = findings(sound, labels=tmp_path / "labels.csv")
+    assert (finding.code, finding.ids) == ("unlabelled", ("val/vort/4.npy",))
+
+
+def contents(root: Path) -> list[str]:
+    return [file.relative_to(root).as_posix() for file in root.rglob("*.npy")]
+
+
+def test_errors_stop_training_and_are_all_named(sound):
     for code in ("unreadable", "leak"):
-        FAULTS[code](root)
-    nan_pixel(root / "train/vort/3.npy")
-    catalogue = read_catalogue(DataSpec(path=root))
+        FAULTS[code](sound)
+    nan_pixel(sound / "train/vort/3.npy")
     with pytest.raises(DatasetError, match=r"train/vort/3\.npy") as caught:
-        require_sound(catalogue, verify(catalogue))
+        require_sound(sound, findings(sound))
     assert "unreadable" in str(caught.value)
 
 
-def test_warnings_do_not_stop_training(make_dataset):
-    root = make_dataset()
-    FAULTS["constant"](root)
-    catalogue = read_catalogue(DataSpec(path=root))
-    require_sound(catalogue, verify(catalogue))
+def test_warnings_do_not_stop_training(sound):
+    FAULTS["constant"](sound)
+    require_sound(sound, findings(sound))
+
+
+def test_a_leak_stops_training_unless_it_is_accepted(sound):
+    FAULTS["leak"](sound)
+    with pytest.raises(DatasetError, match="--accept leak"):
+        require_sound(sound, findings(sound))
+    require_sound(sound, findings(sound), accept=["leak"])
+    FAULTS["unreadable"](sound)
+    with pytest.raises(DatasetError, match="unreadable") as caught:
+        require_sound(sound, findings(sound), accept=["leak"])
+    assert "--accept" not in str(caught.value)
+
+
+def test_each_file_is_read_once(sound, monkeypatch):
+    """Candidates for near duplicates, of which there are none here, would be read once more."""
+    opened: list[str] = []
+    read_bytes = Path.read_bytes
+
+    def watched(self: Path) -> bytes:
+        opened.append(os.fspath(self))
+        return read_bytes(self)
+
+    monkeypatch.setattr(Path, "read_bytes", watched)
+    assert findings(sound) == ()
+    assert sorted(opened) == sorted(map(str, sound.rglob("*.npy")))
+
+
+def test_nothing_but_broken_files_is_still_audited(sound):
+    for file in sound.rglob("*.npy"):
+        cut_short(file)
+    (finding,) = findings(sound)
+    assert (finding.code, len(finding.ids)) == ("unreadable", 36)
+    assert list((sound.parent / "cache/packs").iterdir()) == []
+
+
+def test_images_too_small_to_be_searched_for_turned_copies_are_said(make_dataset):
+    (finding,) = findings(make_dataset(shape=(1, 47, 64)))
+    assert (finding.code, finding.severity) == ("near-unchecked", "warning")
+    assert "fewer than 48 pixels" in finding.message
+
+
+def test_too_many_likely_pairs_are_said(sound, monkeypatch):
+    from lensbench.data import copies
+
+    def hurried(signatures, read):
+        return near_duplicates(signatures, read, max_checks=0)
+
+    near_duplicates = copies.near_duplicates
+    monkeypatch.setattr(copies, "near_duplicates", hurried)
+    FAULTS["near-duplicate"](sound)
+    (finding,) = findings(sound)
+    assert (finding.code, finding.severity) == ("near-unchecked", "warning")
+    assert finding.message.startswith("1 pairs of images")

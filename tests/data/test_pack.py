@@ -2,15 +2,16 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from lensbench.config import DataSpec
 from lensbench.data import pack as pack_module
-from lensbench.data.batches import EpochShuffle, evaluation_batches, training_batches
-from lensbench.data.catalogue import read_catalogue
-from lensbench.data.pack import open_or_build_pack
+from lensbench.data.pack import Pack, open_or_build_pack, open_pack
+from lensbench.data.sources.archive import TarSource
 from lensbench.errors import DatasetError
 
 
@@ -19,31 +20,53 @@ def spec(make_dataset, tmp_path):
     return DataSpec(path=make_dataset(), cache=tmp_path / "cache")
 
 
-def build(spec):
-    return open_or_build_pack(read_catalogue(spec), spec)
+def build(spec) -> Pack:
+    return open_or_build_pack(spec)
+
+
+def image(pack: Pack, row: int) -> np.ndarray:
+    return pack.read(np.array([row]))[0]
+
+
+def left(spec) -> list:
+    """Return what lies in the folder of packs, but for locks."""
+    return [path for path in (spec.cache / "packs").iterdir() if path.suffix != ".lock"]
 
 
 def test_the_pack_holds_the_exact_values_of_the_files(spec):
-    catalogue = read_catalogue(spec)
     pack = build(spec)
     assert pack.image_shape == (1, 16, 16)
-    for row, name in enumerate(catalogue.ids):
+    assert len(pack.catalogue) == 36
+    for row, name in enumerate(pack.catalogue.ids):
         on_disk = np.load(spec.path / name)
-        np.testing.assert_array_equal(pack.images[row], on_disk.astype(np.float32))
+        np.testing.assert_array_equal(image(pack, row), on_disk.astype(np.float32))
 
 
 def test_a_pack_is_built_once(spec, monkeypatch):
     build(spec)
-    monkeypatch.setattr(pack_module, "survey", lambda *_: pytest.fail("read again"))
-    assert len(build(spec).images) == 36
+    monkeypatch.setattr(pack_module, "read_and_audit", lambda *_: pytest.fail("read again"))
+    assert len(build(spec).stored) == 36
 
 
-def test_a_changed_data_set_gets_a_new_pack(spec):
-    before = build(spec).folder
-    np.save(spec.path / "train/no/1.npy", np.eye(16)[None])
+CHANGES = {
+    "changed": lambda root: np.save(root / "train/no/1.npy", np.eye(16)[None]),
+    "added": lambda root: np.save(root / "train/no/9.npy", np.eye(16)[None]),
+    "removed": lambda root: (root / "train/no/1.npy").unlink(),
+    "renamed": lambda root: (root / "train/no/1.npy").rename(root / "train/no/10.npy"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_data_set_gets_a_new_pack_and_the_old_one_goes(spec, change):
+    before = build(spec)
+    CHANGES[change](spec.path)
     after = build(spec)
-    assert after.folder != before
-    np.testing.assert_array_equal(after.images[0], np.eye(16, dtype=np.float32)[None])
+    assert after.fingerprint != before.fingerprint
+    files = sorted(f.relative_to(spec.path).as_posix() for f in spec.path.rglob("*.npy"))
+    assert list(after.catalogue.ids) == files
+    on_disk = np.stack([np.load(spec.path / name) for name in files])
+    np.testing.assert_array_equal(after.read(np.arange(len(files))), on_disk.astype(np.float32))
+    assert left(spec) == [after.folder]
 
 
 def test_the_fingerprint_is_that_of_names_and_contents(spec, tmp_path):
@@ -60,12 +83,12 @@ def test_the_fingerprint_is_that_of_names_and_contents(spec, tmp_path):
 def test_data_sets_that_look_alike_from_outside_have_packs_of_their_own(spec, tmp_path):
     other = spec.model_copy(update={"path": tmp_path / "other"})
     shutil.copytree(spec.path, other.path)
-    image = np.load(other.path / "train/no/1.npy")
+    original = np.load(other.path / "train/no/1.npy")
     stamp = (spec.path / "train/no/1.npy").stat()
-    np.save(other.path / "train/no/1.npy", 1 - image)
+    np.save(other.path / "train/no/1.npy", 1 - original)
     os.utime(other.path / "train/no/1.npy", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert build(spec).fingerprint != build(other).fingerprint
-    assert build(spec).images[0, 0, 0, 0] != build(other).images[0, 0, 0, 0]
+    assert image(build(spec), 0)[0, 0, 0] != image(build(other), 0)[0, 0, 0]
 
 
 def test_a_full_disk_is_said_before_it_is_filled(spec, monkeypatch):
@@ -78,63 +101,166 @@ def test_an_unsound_data_set_leaves_nothing_behind(spec):
     (spec.path / "train/no/1.npy").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"train/no/1\.npy"):
         build(spec)
-    assert list((spec.cache / "packs").iterdir()) == []
+    assert left(spec) == []
 
 
 def test_an_interrupted_build_leaves_no_pack(spec, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pack_module, "find", interrupted)
+    monkeypatch.setattr(pack_module.np, "savez", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(spec)
-    assert list((spec.cache / "packs").iterdir()) == []
+    assert left(spec) == []
 
 
-def test_whoever_builds_second_takes_the_first_one(spec, monkeypatch):
-    """Another process finishes the same pack while this one is reading."""
-    first = []
-    survey = pack_module.survey
+BUILD_SLOWLY = """
+import sys, time
+from pathlib import Path
+from lensbench.config import DataSpec
+from lensbench.data import audit
+from lensbench.data.pack import open_or_build_pack
 
-    def slow_survey(*arguments):
-        if not first:
-            first.append(None)
-            first.append(build(spec).folder)
-        return survey(*arguments)
+survey = audit.survey
+def slow(catalogue, source, sink):
+    def watched(row, image):
+        sink(row, image)
+        print(row, flush=True)
+        time.sleep(float(sys.argv[3]))
+    return survey(catalogue, source, watched)
+audit.survey = slow
+pack = open_or_build_pack(DataSpec(path=Path(sys.argv[1]), cache=Path(sys.argv[2])))
+print("fingerprint", pack.fingerprint)
+"""
 
-    monkeypatch.setattr(pack_module, "survey", slow_survey)
-    assert build(spec).folder == first[1]
-    assert list((spec.cache / "packs").iterdir()) == [first[1]]
+
+def building(spec, seconds_per_image: float) -> subprocess.Popen:
+    """Build the pack in another process, which says so after each image."""
+    arguments = [str(spec.path), str(spec.cache), str(seconds_per_image)]
+    return subprocess.Popen(
+        [sys.executable, "-c", BUILD_SLOWLY, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_killed_build_leaves_no_pack_and_the_next_clears_it_away(spec):
+    process = building(spec, 60)
+    assert process.stdout.readline() == "0\n"
+    process.kill()
+    process.communicate(timeout=30)
+    (partial,) = left(spec)
+    assert partial.name.endswith(".partial")
+    assert (partial / "float32.npy").stat().st_size > 36 * 16 * 16 * 4
+    assert not (partial / "manifest.json").exists()
+    pack = build(spec)
+    assert left(spec) == [pack.folder]
+    on_disk = np.stack([np.load(spec.path / name) for name in pack.catalogue.ids])
+    np.testing.assert_array_equal(pack.read(np.arange(36)), on_disk.astype(np.float32))
+
+
+def test_of_two_processes_one_builds_and_the_other_waits(spec):
+    first = building(spec, 0.05)
+    assert first.stdout.readline() == "0\n"
+    second = building(spec, 0.05)
+    said = [process.communicate(timeout=60) for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0]
+    assert said[0][0].splitlines()[-1] == said[1][0].strip()  # the second read no image itself
+    assert f"another process is packing {spec.path}; waiting" in said[1][1]
+    assert left(spec) == [build(spec).folder]
+
+
+def test_files_that_change_while_they_are_read_give_no_pack(spec, monkeypatch):
+    read_and_audit = pack_module.read_and_audit
+
+    def disturbed(*arguments):
+        images = read_and_audit(*arguments)
+        np.save(spec.path / "train/no/1.npy", np.eye(16)[None])
+        return images
+
+    monkeypatch.setattr(pack_module, "read_and_audit", disturbed)
+    with pytest.raises(DatasetError, match="files changed while they were read"):
+        build(spec)
+    assert left(spec) == []
+
+
+def test_counts_are_stored_as_integers(spec):
+    rng = np.random.default_rng(0)
+    for file in spec.path.rglob("*.npy"):
+        counts = rng.poisson(300, (1, 16, 16)).astype(float)
+        np.save(file, (counts - counts.min()) / np.ptp(counts))
+    pack = build(spec)
+    assert pack.stored.dtype == np.uint8
+    np.testing.assert_array_equal(
+        image(pack, 0), np.load(file.parents[2] / "train/no/1.npy").astype(np.float32)
+    )
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_one_image_that_does_not_fit_widens_all(spec, first):
+    rng = np.random.default_rng(0)
+    files = sorted(spec.path.rglob("*.npy"))
+    for k, file in enumerate(files):
+        tops = [200, 700, 3000]
+        np.save(file, rng.integers(0, tops[k % 3] + 1, (1, 16, 16)) / tops[k % 3])
+    assert build(spec).stored.dtype == np.uint16
+    np.save(files[0 if first else -1], rng.random((1, 16, 16)))
+    pack = build(spec)
+    assert pack.stored.dtype == np.float32
+    on_disk = np.stack([np.load(file) for file in files]).astype(np.float32)
+    np.testing.assert_array_equal(pack.read(np.arange(36)), on_disk)
+    assert len(list(pack.folder.glob("*.npy"))) == 2
+
+
+def test_an_archive_is_not_even_listed_once_its_pack_is_there(spec, tmp_path, monkeypatch):
+    shutil.make_archive(str(tmp_path / "data"), "gztar", spec.path)
+    packed = spec.model_copy(update={"path": tmp_path / "data.tar.gz"})
+    before = build(packed)
+    assert before.fingerprint == build(spec).fingerprint
+    monkeypatch.setattr(TarSource, "names", lambda _: pytest.fail("listed again"))
+    assert build(packed).catalogue.ids == before.catalogue.ids
+
+
+def test_labels_of_a_file_are_part_of_the_pack(spec, tmp_path):
+    labels = tmp_path / "labels.csv"
+    ids = [f"{p}/{c}/{i}.npy" for p in ("train", "val") for c in ("no", "vort") for i in (1, 2)]
+    labels.write_text("id,label\n" + "".join(f"{i},{i.split('/')[1]}\n" for i in ids))
+    labelled = spec.model_copy(update={"labels": labels})
+    before = build(labelled)
+    assert before.classes == ("no", "vort")
+    labels.write_text(labels.read_text().replace("vort\n", "string\n"))
+    after = build(labelled)
+    assert after.classes == ("no", "string")
+    assert after.fingerprint != before.fingerprint
+    assert sorted(after.catalogue.ids) == ids
+
+
+def test_copies_are_grouped(spec):
+    shutil.copy(spec.path / "train/no/1.npy", spec.path / "train/no/3.npy")
+    groups = build(spec).groups
+    np.testing.assert_array_equal(groups, [0, 1, 0, *range(3, 36)])
+
+
+def test_leaks_are_packed_so_that_they_can_be_accepted(spec):
+    shutil.copy(spec.path / "train/no/1.npy", spec.path / "val/no/1.npy")
+    (finding, _) = build(spec).findings
+    assert (finding.code, finding.severity) == ("leak", "error")
+
+
+def test_opening_reads_neither_pixels_nor_names(spec):
+    folder = build(spec).folder
+    columns = folder / "columns.npz"
+    columns.rename(folder / "hidden.npz")
+    pack = open_pack(folder)
+    assert isinstance(pack.stored, np.memmap)
+    assert pack.image_shape == (1, 16, 16)
+    (folder / "hidden.npz").rename(columns)
+    assert len(pack.catalogue) == 36
 
 
 def test_warnings_are_kept_with_the_pack(spec):
     np.save(spec.path / "train/no/1.npy", np.full((1, 16, 16), 0.5))
     build(spec)
-    (finding,) = build(spec).findings
-    assert finding.code == "constant"
-
-
-def test_evaluation_sees_every_row_once_in_order(spec):
-    pack = build(spec)
-    rows = np.array([30, 2, 7, 19, 5])
-    images, labels = zip(*evaluation_batches(pack, rows, 2), strict=True)
-    assert [len(batch) for batch in labels] == [2, 2, 1]
-    np.testing.assert_array_equal(np.concatenate(images), pack.images[rows])
-    np.testing.assert_array_equal(np.concatenate(labels), pack.labels[rows])
-
-
-def test_the_order_depends_on_seed_and_epoch_alone(spec):
-    def order(seed: int, epoch: int) -> list[int]:
-        sampler = EpochShuffle(50, seed)
-        sampler.set_epoch(epoch)
-        return list(sampler)
-
-    assert order(1, 0) == order(1, 0)
-    assert sorted(order(1, 0)) == list(range(50))
-    assert order(1, 0) != order(1, 1) != order(2, 1)
-
-
-def test_training_leaves_out_only_what_fills_no_batch(spec):
-    loader = training_batches(build(spec), np.arange(36), batch_size=16, seed=0)
-    assert [len(labels) for _, labels in loader] == [16, 16]
-    assert len(training_batches(build(spec), np.arange(6), batch_size=16, seed=0)) == 1
+    codes = [finding.code for finding in build(spec).findings]
+    assert codes == ["constant", "near-unchecked"]

@@ -1,127 +1,92 @@
-"""One pass over all files of a data set -> findings, each with a code and the files."""
+"""Facts of all images -> findings, each with a code and the files."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
-from tqdm.auto import tqdm
+from scipy import stats
 
-from lensbench.data.catalogue import Catalogue
-from lensbench.data.images import ImageFault, as_float32, decode_image
-from lensbench.errors import DatasetError
+from lensbench.config import DataSpec
+from lensbench.data.catalogue import Catalogue, read_catalogue
+from lensbench.data.copies import Copies, group_copies
+from lensbench.data.encoding import Kind
+from lensbench.data.finding import Finding, Severity
+from lensbench.data.formats.decode import suffix_of
+from lensbench.data.near_duplicates import MIN_SIDE
+from lensbench.data.sources.source import Source
+from lensbench.data.survey import STATISTICS, ImageFacts, survey
+from lensbench.data.writer import PackWriter
 
-Severity = Literal["error", "warning"]
-
-_N_SHOWN = 3
 _IMBALANCE = 1.5
-
-
-class Finding(BaseModel):
-    """Something that is wrong, or may be wrong, with a data set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    code: str
-    severity: Severity
-    message: str
-    ids: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """Return the finding in one line, with its first files."""
-        shown = ", ".join(self.ids[:_N_SHOWN])
-        more = f" and {len(self.ids) - _N_SHOWN} more" if len(self.ids) > _N_SHOWN else ""
-        return f"{self.severity} {self.code}: {self.message}{f' ({shown}{more})' if shown else ''}"
+_RARE = 5
+_FALSE_ALARM = 1e-3
+"""Chance that a sound data set is suspected by a test of significance, all its tests together."""
 
 
 @dataclass(frozen=True)
-class ImageFacts:
-    """What one pass learns of one file; `fault` is why it cannot be used."""
+class AuditedImages:
+    """What one pass over all files leaves, beside the pixels on disk.
 
-    digest: str
-    shape: tuple[int, ...] | None = None
-    dtype: str | None = None
-    low: float = np.nan
-    high: float = np.nan
-    fault: ImageFault | None = None
+    Attributes:
+        catalogue: The N images.
+        digests: N digests of their pixels.
+        groups: (N,) int64; rows that are copies of each other share a number, the smallest.
+        findings: What is wrong, errors first.
+        dtype: How the pixels were stored.
+    """
 
-
-ImageSink = Callable[[int, NDArray[np.float32]], None]
-"""Takes the row and the (C, H, W) float32 pixels of each usable image as it is read."""
-
-
-def survey(catalogue: Catalogue, sink: ImageSink | None = None) -> list[ImageFacts]:
-    """Read every file once, in catalogue order, and hand the usable images to `sink`."""
-    facts = []
-    members = tqdm(catalogue.members, desc="reading images", unit="image", leave=False)
-    for row, member in enumerate(members):
-        fact, pixels = _examine(catalogue, member)
-        facts.append(fact)
-        if pixels is not None and sink is not None:
-            sink(row, pixels)
-    return facts
+    catalogue: Catalogue
+    digests: tuple[str, ...]
+    groups: NDArray[np.int64]
+    findings: tuple[Finding, ...]
+    dtype: Kind
 
 
-def verify(catalogue: Catalogue) -> tuple[Finding, ...]:
-    """Audit a data set: read every file once and return all findings, errors first."""
-    return find(catalogue, survey(catalogue))
+def read_and_audit(spec: DataSpec, source: Source, folder: Path) -> AuditedImages:
+    """Read every file of a data set once, store the pixels in `folder` and find what is wrong.
+
+    Raises:
+        DatasetError: There are no images, they are not labelled, or the disk is full.
+    """
+    catalogue = read_catalogue(source, spec.labels)
+    writer = PackWriter(folder, len(catalogue))
+    facts = survey(catalogue, source, writer.write)
+    copies = group_copies(facts, writer.read)
+    return AuditedImages(
+        catalogue=catalogue,
+        digests=tuple(fact.digest for fact in facts),
+        groups=copies.near,
+        findings=find(catalogue, facts, copies, spec.value_range),
+        dtype=writer.close(),
+    )
 
 
-def find(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> tuple[Finding, ...]:
+def find(
+    catalogue: Catalogue,
+    facts: Sequence[ImageFacts],
+    copies: Copies,
+    value_range: tuple[float, float],
+) -> tuple[Finding, ...]:
     """Turn the facts of a survey into findings, errors first."""
     findings = [
         *_faults(catalogue, facts),
         *_odd_shapes(catalogue, facts),
-        *_suspicious_values(catalogue, facts),
-        *_duplicates(catalogue, facts),
+        *_suspicious_values(catalogue, facts, value_range),
+        *_duplicates(catalogue, facts, copies),
         *_imbalance(catalogue),
-        *_ignored(catalogue),
+        *_telling_headers(catalogue, facts),
+        *_shifts(catalogue, facts),
+        *_left_out(catalogue),
     ]
     return tuple(sorted(findings, key=lambda finding: (finding.severity, finding.code)))
 
 
-def require_sound(catalogue: Catalogue, findings: Iterable[Finding]) -> None:
-    """Let training go on, unless there is an error among the findings.
-
-    Raises:
-        DatasetError: Names every finding that is an error.
-    """
-    errors = [str(finding) for finding in findings if finding.severity == "error"]
-    if errors:
-        raise DatasetError(
-            f"{catalogue.source.path}: the data set is not fit for training:\n  "
-            + "\n  ".join(errors)
-            + f"\nMend or remove these files; `lensbench verify {catalogue.source.path}` "
-            "lists all findings."
-        )
-
-
-def _examine(catalogue: Catalogue, member: str) -> tuple[ImageFacts, NDArray[np.float32] | None]:
-    try:
-        content = catalogue.source.read(member)
-    except (OSError, DatasetError) as error:
-        return ImageFacts(digest="", fault=ImageFault("unreadable", str(error))), None
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    try:
-        image = decode_image(content, member)
-    except ImageFault as fault:
-        return ImageFacts(digest=digest, fault=fault), None
-    pixels = as_float32(image)
-    low, high = float(pixels.min()), float(pixels.max())
-    if not np.isfinite([low, high]).all():
-        n_bad = int((~np.isfinite(pixels)).sum())
-        not_finite = ImageFault("not-finite", f"{n_bad} pixels are NaN or infinite as float32")
-        return ImageFacts(digest, image.shape, str(image.dtype), low, high, not_finite), None
-    return ImageFacts(digest, image.shape, str(image.dtype), low, high), pixels
-
-
-def _faults(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterable[Finding]:
+def _faults(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     by_code: dict[str, list[int]] = defaultdict(list)
     for row, fact in enumerate(facts):
         if fact.fault is not None:
@@ -135,7 +100,7 @@ def _faults(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterable[Findi
         )
 
 
-def _odd_shapes(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterable[Finding]:
+def _odd_shapes(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
     shapes = Counter(fact.shape for fact in facts if fact.fault is None)
     if len(shapes) > 1:
         (usual, _), *odd = shapes.most_common()
@@ -151,11 +116,16 @@ def _odd_shapes(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterable[F
         )
 
 
-def _suspicious_values(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterable[Finding]:
-    sound = [
-        (name, fact) for name, fact in zip(catalogue.ids, facts, strict=True) if fact.fault is None
+def _suspicious_values(
+    catalogue: Catalogue, facts: Sequence[ImageFacts], value_range: tuple[float, float]
+) -> Iterator[Finding]:
+    low, high = value_range
+    extremes = [
+        (name, fact.statistics[0], fact.statistics[1])
+        for name, fact in zip(catalogue.ids, facts, strict=True)
+        if fact.fault is None
     ]
-    constant = tuple(name for name, fact in sound if fact.low == fact.high)
+    constant = tuple(name for name, lowest, highest in extremes if lowest == highest)
     if constant:
         yield Finding(
             code="constant",
@@ -163,15 +133,17 @@ def _suspicious_values(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Ite
             message=f"{len(constant)} images have one value everywhere",
             ids=constant,
         )
-    outside = tuple(name for name, fact in sound if fact.low < 0 or fact.high > 1)
+    outside = tuple(name for name, lowest, highest in extremes if lowest < low or highest > high)
     if outside:
         yield Finding(
             code="out-of-range",
             severity="warning",
-            message=f"{len(outside)} images have values outside [0, 1]; they are used as they are",
+            message=f"{len(outside)} images have values outside [{low:g}, {high:g}]; all together "
+            f"span [{min(e[1] for e in extremes):g}, {max(e[2] for e in extremes):g}]; they are "
+            "used as they are (--value-range says what is meant, --per-image rescales)",
             ids=outside,
         )
-    dtypes = Counter(fact.dtype for _, fact in sound)
+    dtypes = Counter(fact.header["dtype"] for fact in facts if "dtype" in fact.header)
     if len(dtypes) > 1:
         yield Finding(
             code="dtypes-differ",
@@ -180,28 +152,39 @@ def _suspicious_values(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Ite
         )
 
 
-def _duplicates(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterable[Finding]:
-    rows_by_digest: dict[str, list[int]] = defaultdict(list)
-    for row, fact in enumerate(facts):
-        if fact.fault is None:
-            rows_by_digest[fact.digest].append(row)
-    kinds: dict[str, list[int]] = {"contradiction": [], "leak": [], "duplicate": []}
-    for rows in rows_by_digest.values():
-        if len(rows) == 1:
-            continue
-        if len({int(catalogue.labels[row]) for row in rows}) > 1:
-            kinds["contradiction"] += rows
-        elif catalogue.partitions and len({catalogue.partitions[row] for row in rows}) > 1:
-            kinds["leak"] += rows
-        else:
-            kinds["duplicate"] += rows
-    messages: dict[str, tuple[Severity, str]] = {
-        "contradiction": ("error", "files with equal content in different classes"),
-        "leak": ("error", "files with equal content in different partitions"),
-        "duplicate": ("warning", "files with equal content in the same class"),
-    }
+_COPIES: Mapping[str, tuple[Severity, str]] = {
+    "contradiction": ("error", "images are equal but labelled with different classes"),
+    "leak": ("error", "images are equal but in different partitions"),
+    "duplicate": ("warning", "images are equal, within their class; no split parts them"),
+    "near-contradiction": ("error", "images are copies of another class's, turned or rescaled"),
+    "near-leak": ("error", "images are copies of another partition's, turned or rescaled"),
+    "near-duplicate": (
+        "warning",
+        "images are copies within their class, turned or rescaled; no split parts them",
+    ),
+}
+
+
+def _duplicates(
+    catalogue: Catalogue, facts: Sequence[ImageFacts], copies: Copies
+) -> Iterator[Finding]:
+    kinds: dict[str, list[int]] = {code: [] for code in _COPIES}
+    for groups, prefix in ((copies.exact, ""), (copies.near, "near-")):
+        members: dict[int, list[int]] = defaultdict(list)
+        for row, group in enumerate(groups.tolist()):
+            if facts[row].fault is None:
+                members[group].append(row)
+        for rows in members.values():
+            if len({int(copies.exact[row]) for row in rows}) == 1 and (prefix or len(rows) == 1):
+                continue  # alone, or already named as exact
+            if len({int(catalogue.labels[row]) for row in rows}) > 1:
+                kinds[f"{prefix}contradiction"] += rows
+            elif catalogue.partitions and len({catalogue.partitions[row] for row in rows}) > 1:
+                kinds[f"{prefix}leak"] += rows
+            else:
+                kinds[f"{prefix}duplicate"] += rows
     for code, rows in kinds.items():
-        severity, message = messages[code]
+        severity, message = _COPIES[code]
         if rows:
             yield Finding(
                 code=code,
@@ -209,9 +192,24 @@ def _duplicates(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterable[F
                 message=f"{len(rows)} {message}",
                 ids=tuple(catalogue.ids[row] for row in rows),
             )
+    sides = {min(fact.shape[1:]) for fact in facts if fact.fault is None}
+    if sides and min(sides) < MIN_SIDE:
+        yield Finding(
+            code="near-unchecked",
+            severity="warning",
+            message=f"images of fewer than {MIN_SIDE} pixels a side hold too little noise to "
+            "recognise turned or rescaled copies by; only equal images were looked for",
+        )
+    if copies.n_unchecked:
+        yield Finding(
+            code="near-unchecked",
+            severity="warning",
+            message=f"{copies.n_unchecked:,} pairs of images look alike but were too many to be "
+            "compared; there may be near duplicates among them",
+        )
 
 
-def _imbalance(catalogue: Catalogue) -> Iterable[Finding]:
+def _imbalance(catalogue: Catalogue) -> Iterator[Finding]:
     counts = np.bincount(catalogue.labels, minlength=len(catalogue.classes))
     if counts.max() > _IMBALANCE * counts.min():
         listed = ", ".join(f"{n} {name}" for name, n in zip(catalogue.classes, counts, strict=True))
@@ -222,11 +220,84 @@ def _imbalance(catalogue: Catalogue) -> Iterable[Finding]:
         )
 
 
-def _ignored(catalogue: Catalogue) -> Iterable[Finding]:
+def _telling_headers(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+    """Test each item of the headers, the file type included, for independence of the class."""
+    sound = [row for row, fact in enumerate(facts) if fact.fault is None]
+    items = [
+        {"file type": suffix_of(catalogue.ids[row]) or "", **facts[row].header} for row in sound
+    ]
+    labels = catalogue.labels[sound].tolist()
+    keys = sorted({key for item in items for key in item})
+    for key in keys:
+        table = _contingency([item.get(key, "(absent)") for item in items], labels)
+        classes = sorted({label for row in table.values() for label in row})
+        if min(len(table), len(classes)) < 2:
+            continue
+        p = stats.chi2_contingency([[row[k] for k in classes] for row in table.values()]).pvalue
+        # What a guess from this item alone gets right, and what a guess from nothing does.
+        n_informed = sum(max(row.values()) for row in table.values())
+        n_blind = max(Counter(labels).values())
+        if p * len(keys) < _FALSE_ALARM and n_informed > n_blind:
+            listed = "; ".join(
+                f"{value}: "
+                + ", ".join(f"{n} {catalogue.classes[k]}" for k, n in sorted(row.items()))
+                for value, row in sorted(table.items())[:4]
+            )
+            yield Finding(
+                code="header-tells-class",
+                severity="warning",
+                message=f"the {key} of a file tells {n_informed / len(labels):.0%} of the classes "
+                f"({listed}); see that files of all classes were written the same way",
+            )
+
+
+def _contingency(values: Sequence[str], labels: Sequence[int]) -> dict[str, Counter[int]]:
+    """Count the classes of each value; rare values, such as names and numbers, count as one."""
+    frequency = Counter(values)
+    table: dict[str, Counter[int]] = defaultdict(Counter)
+    for value, label in zip(values, labels, strict=True):
+        table[value if frequency[value] >= _RARE else "(various)"][label] += 1
+    return table
+
+
+def _shifts(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+    """Compare the training images of each class with those of the other partitions."""
+    others = sorted(set(catalogue.partitions) - {"train"})
+    sound = np.array([fact.fault is None for fact in facts])
+    values = np.array([f.statistics or (np.nan,) * len(STATISTICS) for f in facts])
+    partitions = np.array(catalogue.partitions)
+    n_tests = len(others) * len(catalogue.classes) * len(STATISTICS)
+    for other in others:
+        for k, name in enumerate(catalogue.classes):
+            of_class = sound & (catalogue.labels == k)
+            train, test = (values[of_class & (partitions == p)] for p in ("train", other))
+            if not (len(train) and len(test)):
+                continue
+            for statistic, ours, theirs in zip(STATISTICS, train.T, test.T, strict=True):
+                result = stats.ks_2samp(ours, theirs)
+                if result.pvalue * n_tests < _FALSE_ALARM:
+                    yield Finding(
+                        code="shift",
+                        severity="warning",
+                        message=f"the {statistic} of class {name} differs between train (median "
+                        f"{np.median(ours):.4g}) and {other} ({np.median(theirs):.4g}): "
+                        f"Kolmogorov-Smirnov distance {result.statistic:.3f}, p = "
+                        f"{result.pvalue:.1g} before the correction for {n_tests} tests",
+                    )
+
+
+def _left_out(catalogue: Catalogue) -> Iterator[Finding]:
     if catalogue.ignored:
         yield Finding(
             code="ignored-files",
             severity="warning",
             message=f"{len(catalogue.ignored)} files are no images",
             ids=catalogue.ignored,
+        )
+    if catalogue.unlabelled:
+        yield Finding(
+            code="unlabelled",
+            severity="warning",
+            message=f"{len(catalogue.unlabelled)} images are not in the file of labels",
+            ids=catalogue.unlabelled,
         )

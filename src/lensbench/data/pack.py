@@ -5,141 +5,262 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, get_args
 
+import filelock
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from tqdm.auto import tqdm
 
-from lensbench.config import DataSpec
-from lensbench.data.audit import Finding, find, require_sound, survey
+from lensbench.config import AcceptableFinding, DataSpec
+from lensbench.data.audit import read_and_audit
 from lensbench.data.catalogue import Catalogue
+from lensbench.data.encoding import decode
+from lensbench.data.finding import Audit, Finding, require_sound
+from lensbench.data.sources.open import open_source
+from lensbench.data.sources.source import Source
 from lensbench.errors import DatasetError
 
-PACK_VERSION = 2
+PACK_VERSION = 3
+"""To be raised when the files of a pack, or what the audit finds, change their meaning."""
+
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
 
 
 @dataclass(frozen=True)
 class Pack:
-    """All images of a catalogue, in its order.
+    """All images of a data set, in the order of its catalogue.
+
+    Opening one takes the same time whatever its size: names and labels are read when asked for,
+    pixels when indexed.
 
     Attributes:
-        images: (N, C, H, W) float32 memory map, read-only.
-        labels: (N,) int64.
-        findings: What the audit found while the files were read; warnings only.
-        digests: (N,) hexadecimal digests of the files' contents.
-        fingerprint: Of all ids and contents; see `fingerprint`.
+        stored: (N, C, H, W) read-only memory map of the smallest dtype that is exact; see
+            `encoding`.
+        divisors: (N,) float32; `stored / divisors` are the images.
+        findings: What the audit found while the files were read.
+        classes: K sorted class names.
+        fingerprint: Of all ids, labels and pixels; see `fingerprint`.
         folder: Where the pack is kept.
+        source: The folder, archive or stack that it was made from.
     """
 
-    images: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    stored: NDArray[Any]
+    divisors: NDArray[np.float32]
     findings: tuple[Finding, ...]
-    digests: NDArray[np.str_]
+    classes: tuple[str, ...]
     fingerprint: str
     folder: Path
+    source: Path
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        _, channels, height, width = self.images.shape
+        _, channels, height, width = self.stored.shape
         return channels, height, width
 
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) int64, indices into `classes`."""
+        labels: NDArray[np.int64] = self._columns["labels"]
+        return labels
 
-def open_or_build_pack(catalogue: Catalogue, spec: DataSpec) -> Pack:
-    """Open the pack of a catalogue, or read and audit every file once and build it.
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """(N,) int64; rows that are copies of each other share a number, the smallest of them."""
+        groups: NDArray[np.int64] = self._columns["groups"]
+        return groups
 
-    A pack is named by the catalogue's fingerprint, so a changed data set gets a new one. It is
-    built under another name and renamed when complete: an interrupted build leaves no pack, and
-    of two processes that build the same one, the second finds the first one's.
+    @property
+    def digests(self) -> NDArray[np.str_]:
+        """(N,) hexadecimal digests of the pixels."""
+        digests: NDArray[np.str_] = self._columns["digests"]
+        return digests
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The names, labels and partitions of the images."""
+        return Catalogue(
+            path=self.source,
+            ids=tuple(self._columns["ids"].tolist()),
+            members=tuple(self._columns["members"].tolist()),
+            labels=self.labels,
+            partitions=tuple(self._columns["partitions"].tolist()),
+            classes=self.classes,
+        )
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the images (n, C, H, W) float32 at some rows."""
+        return decode(self.stored[rows], self.divisors[rows])
+
+    @cached_property
+    def _columns(self) -> Mapping[str, NDArray[Any]]:
+        with np.load(self.folder / "columns.npz") as columns:
+            return dict(columns)
+
+
+def open_or_build_pack(spec: DataSpec) -> Pack:
+    """Open the pack of a data set, or read and audit every file once and build it.
+
+    A pack is named by where the data are and by a stamp that changes when a file is added,
+    removed or changed; then a new one is built and the old one deleted. It is built under another
+    name and renamed when complete, by one process at a time: others wait for it. What a killed
+    process left is cleared away by the next.
 
     Raises:
-        DatasetError: The audit found errors; the message holds them all, and nothing is kept.
+        DatasetError: The audit found images that cannot be used; the message holds all of its
+            errors, and nothing is kept. Or the files changed while they were read.
     """
-    root = (spec.cache or platformdirs.user_cache_path("lensbench")) / "packs"
-    folder = root / f"{catalogue.fingerprint}-v{PACK_VERSION}"
-    if not (folder / "manifest.json").exists():
-        _build(catalogue, folder)
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    return Pack(
-        images=np.load(folder / "images.npy", mmap_mode="r"),
-        labels=catalogue.labels,
-        findings=_FINDINGS.validate_python(manifest["findings"]),
-        digests=np.load(folder / "digests.npy"),
-        fingerprint=manifest["fingerprint"],
-        folder=folder,
+    source = open_source(spec.path)
+    root = packs_folder(spec)
+    place, stamp = _place(spec), _stamp(spec, source)
+    folder = root / f"{place}-{stamp}"
+    if not _is_complete(folder):
+        with _alone(root / f"{place}.lock", spec.path):
+            if not _is_complete(folder):
+                _build(spec, source, folder)
+                if _stamp(spec, open_source(spec.path)) != stamp:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    raise DatasetError(f"{spec.path}: files changed while they were read; go again")
+                for other in root.glob(f"{place}-*"):
+                    if other != folder:
+                        shutil.rmtree(other, ignore_errors=True)
+    return open_pack(folder)
+
+
+def verify(spec: DataSpec) -> Audit:
+    """Read every file of a data set once and say what is wrong with it; nothing is kept.
+
+    Raises:
+        DatasetError: There are no images, or they are not labelled.
+    """
+    source = open_source(spec.path)
+    with tempfile.TemporaryDirectory(prefix="audit-", dir=packs_folder(spec)) as folder:
+        images = read_and_audit(spec, source, Path(folder))
+    counts = np.bincount(images.catalogue.labels).tolist()
+    return Audit(
+        path=spec.path,
+        n_images=len(images.catalogue),
+        classes=dict(zip(images.catalogue.classes, counts, strict=True)),
+        findings=images.findings,
     )
 
 
-def _build(catalogue: Catalogue, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
+def packs_folder(spec: DataSpec) -> Path:
+    """Return the folder of all packs, which then exists."""
+    root = (spec.cache or platformdirs.user_cache_path("lensbench")) / "packs"
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def open_pack(folder: Path) -> Pack:
+    """Open a complete pack."""
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return Pack(
+        stored=np.load(folder / f"{manifest['dtype']}.npy", mmap_mode="r"),
+        divisors=np.load(folder / "divisors.npy", mmap_mode="r"),
+        findings=_FINDINGS.validate_python(manifest["findings"]),
+        classes=tuple(manifest["classes"]),
+        fingerprint=manifest["fingerprint"],
+        folder=folder,
+        source=Path(manifest["source"]),
+    )
+
+
+def fingerprint(ids: Iterable[str], classes: Iterable[str], digests: Iterable[str]) -> str:
+    """Return 16 hexadecimal digits that are equal on every machine for equal images.
+
+    Args:
+        ids: Names of the images.
+        classes: The class name of each.
+        digests: The digest of the pixels of each.
+    """
+    whole = hashlib.sha256()
+    for row in zip(ids, classes, digests, strict=True):
+        whole.update("\0".join(row).encode() + b"\n")
+    return whole.hexdigest()[:16]
+
+
+def _build(spec: DataSpec, source: Source, folder: Path) -> None:
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
     try:
-        writer = _Writer(partial / "images.npy", len(catalogue))
-        facts = survey(catalogue, writer.write)
-        findings = find(catalogue, facts)
-        require_sound(catalogue, findings)
-        writer.close()
-        digests = [fact.digest for fact in facts]
-        np.save(partial / "digests.npy", np.array(digests))
+        images = read_and_audit(spec, source, partial)
+        _require_usable(spec, images.findings)
+        catalogue = images.catalogue
+        np.savez(
+            partial / "columns.npz",
+            ids=np.array(catalogue.ids),
+            members=np.array(catalogue.members),
+            labels=catalogue.labels,
+            partitions=np.array(catalogue.partitions, dtype=np.str_),
+            groups=images.groups,
+            digests=np.array(images.digests),
+        )
         manifest = {
             "version": PACK_VERSION,
-            "source": str(catalogue.source.path.resolve()),
-            "n_images": len(catalogue),
-            "fingerprint": fingerprint(catalogue.ids, digests),
-            "findings": _FINDINGS.dump_python(findings, mode="json"),
+            "source": str(spec.path.resolve()),
+            "dtype": images.dtype,
+            "classes": catalogue.classes,
+            "fingerprint": fingerprint(
+                catalogue.ids, (catalogue.classes[k] for k in catalogue.labels), images.digests
+            ),
+            "findings": _FINDINGS.dump_python(images.findings, mode="json"),
         }
         (partial / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        try:
-            partial.rename(folder)
-        except OSError:
-            if not (folder / "manifest.json").exists():
-                raise
+        partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def fingerprint(ids: Iterable[str], digests: Iterable[str]) -> str:
-    """Return 16 hexadecimal digits that are equal on every machine for equal ids and contents."""
-    whole = hashlib.sha256()
-    for name, digest in zip(ids, digests, strict=True):
-        whole.update(f"{name}\0{digest}\n".encode())
-    return whole.hexdigest()[:16]
+def _require_usable(spec: DataSpec, findings: tuple[Finding, ...]) -> None:
+    """Refuse images that cannot be packed; whether the rest is sound is asked at each opening."""
+    if any(f.severity == "error" and f.code not in get_args(AcceptableFinding) for f in findings):
+        require_sound(spec.path, findings, spec.accept)
 
 
-class _Writer:
-    """Writes images to an `.npy` file whose shape is known with the first of them."""
+def _place(spec: DataSpec) -> str:
+    """Name where the data are, and how they are read."""
+    parts = (spec.path.resolve(), spec.labels and spec.labels.resolve(), spec.value_range)
+    return _short_hash(repr([str(part) for part in parts]))
 
-    def __init__(self, path: Path, n_images: int) -> None:
-        self._path = path
-        self._n_images = n_images
-        self._images: np.memmap[tuple[int, ...], np.dtype[np.float32]] | None = None
 
-    def write(self, row: int, pixels: NDArray[np.float32]) -> None:
-        if self._images is None:
-            self._require_space(self._n_images * pixels.nbytes)
-            self._images = np.lib.format.open_memmap(
-                self._path, mode="w+", dtype=np.float32, shape=(self._n_images, *pixels.shape)
-            )
-        # An image of another shape is a finding of the audit, which then forbids the pack.
-        if pixels.shape == self._images.shape[1:]:
-            self._images[row] = pixels
+def _stamp(spec: DataSpec, source: Source) -> str:
+    try:
+        labels = spec.labels.read_bytes() if spec.labels else b""
+    except OSError as error:
+        raise DatasetError(f"{spec.labels}: no readable file of labels: {error}") from error
+    return _short_hash(f"{PACK_VERSION} {source.stamp()} {hashlib.sha256(labels).hexdigest()}")
 
-    def close(self) -> None:
-        if self._images is not None:
-            self._images.flush()
-            self._images = None  # Windows renames no folder in which a file is open
 
-    def _require_space(self, n_bytes: int) -> None:
-        # A memory map on a full disk kills the process instead of raising an error.
-        n_free = shutil.disk_usage(self._path.parent).free
-        if n_bytes > n_free:
-            raise DatasetError(
-                f"packing these images takes {n_bytes / 1e9:.1f} GB, but {self._path.parent} has "
-                f"{n_free / 1e9:.1f} GB left; name another folder with --cache"
-            )
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / "manifest.json").exists()
+
+
+@contextmanager
+def _alone(path: Path, data: Path) -> Iterator[None]:
+    """Wait until no other process builds a pack of these data."""
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        tqdm.write(f"another process is packing {data}; waiting for it", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,116 @@
+"""One pass over all files of a data set: what each of them is, and its pixels to whoever asks."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from lensbench.data.catalogue import Catalogue
+from lensbench.data.encoding import Encoded, encode
+from lensbench.data.formats.decode import as_float32, decode
+from lensbench.data.formats.fault import ImageFault
+from lensbench.data.near_duplicates import signature
+from lensbench.data.sources.source import Load, Source
+from lensbench.errors import DatasetError
+
+STATISTICS = ("lowest", "highest", "mean", "deviation", "central share")
+"""The simple statistics of an image: the last is the part of its sum in the central quarter."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is learnt of one file; `fault` is why it cannot be used, and then the rest is empty.
+
+    Attributes:
+        digest: SHA-256 of shape and float32 values, 32 hexadecimal digits.
+        shape: (C, H, W).
+        header: What the file says beside its pixels, and how these can be stored exactly.
+        statistics: As named in `STATISTICS`.
+        signature: (D,) float32; see `near_duplicates`.
+        fault: None for a usable image.
+    """
+
+    digest: str = ""
+    shape: tuple[int, ...] = ()
+    header: Mapping[str, str] = field(default_factory=dict)
+    statistics: tuple[float, ...] = ()
+    signature: NDArray[np.float32] | None = None
+    fault: ImageFault | None = None
+
+
+ImageSink = Callable[[int, Encoded], None]
+"""Takes the row and the encoded pixels of each usable image as it is read."""
+
+
+def survey(catalogue: Catalogue, source: Source, sink: ImageSink | None = None) -> list[ImageFacts]:
+    """Read every file once, in the order that is fastest, and hand the usable images to `sink`.
+
+    Returns:
+        N facts in the order of the catalogue.
+    """
+    row_of = {member: row for row, member in enumerate(catalogue.members)}
+    facts = [ImageFacts()] * len(catalogue)
+    with tqdm(total=len(catalogue), desc="reading images", unit="image", leave=False) as progress:
+        for member, (fact, image) in _examined(source.contents(catalogue.members)):
+            facts[row_of[member]] = fact
+            if image is not None and sink is not None:
+                sink(row_of[member], image)
+            progress.update()
+    return facts
+
+
+def _examined(
+    contents: Iterable[tuple[str, Load]],
+) -> Iterator[tuple[str, tuple[ImageFacts, Encoded | None]]]:
+    n_threads = min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(n_threads) as pool:
+        waiting: deque[tuple[str, Future[tuple[ImageFacts, Encoded | None]]]] = deque()
+        for member, load in contents:
+            waiting.append((member, pool.submit(_examine, member, load)))
+            if len(waiting) > 4 * n_threads:  # what has been read but not used is bounded
+                first, result = waiting.popleft()
+                yield first, result.result()
+        for first, result in waiting:
+            yield first, result.result()
+
+
+def _examine(member: str, load: Load) -> tuple[ImageFacts, Encoded | None]:
+    try:
+        image = decode(load(), member)
+        pixels = as_float32(image)
+        lowest, highest = float(pixels.min()), float(pixels.max())
+        if not np.isfinite([lowest, highest]).all():
+            n_bad = int((~np.isfinite(pixels)).sum())
+            raise ImageFault("not-finite", f"{n_bad} pixels are NaN or infinite as float32")
+    except ImageFault as fault:
+        return ImageFacts(fault=fault), None
+    except (OSError, DatasetError) as error:
+        return ImageFacts(fault=ImageFault("unreadable", str(error))), None
+    encoded = encode(pixels)
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(pixels.data)
+    fact = ImageFacts(
+        digest=digest.hexdigest()[:32],
+        shape=pixels.shape,
+        header={**image.header, "values": encoded.kind},
+        statistics=(lowest, highest, *_moments(pixels)),
+        signature=signature(pixels),
+    )
+    return fact, encoded
+
+
+def _moments(pixels: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Return mean, deviation, and the share of the sum in the central quarter of the frame."""
+    _, height, width = pixels.shape
+    centre = pixels[:, height // 4 : -(height // 4) or None, width // 4 : -(width // 4) or None]
+    total = float(pixels.sum(dtype=np.float64))
+    share = float(centre.sum(dtype=np.float64)) / total if total else 0.0
+    return total / pixels.size, float(pixels.std()), share

@@ -1,0 +1,194 @@
+"""Every row arrives exactly once, with its exact values, in an order that can be repeated."""
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lensbench.config import DataSpec
+from lensbench.data import batches as batches_module
+from lensbench.data.batches import DeviceImages, Feeder
+from lensbench.data.pack import Pack, open_or_build_pack
+from lensbench.errors import ConfigError
+
+CPU = torch.device("cpu")
+
+
+class Numbers:
+    """Stands for DeviceImages where only the rows matter."""
+
+    def batch(self, rows):
+        return torch.from_numpy(rows), torch.from_numpy(rows)
+
+
+def rows_of(feeder: Feeder) -> list[list[int]]:
+    return [labels.tolist() for _, labels in feeder]
+
+
+def flat(lists: list[list]) -> list:
+    return list(itertools.chain.from_iterable(lists))
+
+
+def feeder(n_rows: int, batch_size: int, seed: int | None = None) -> Feeder:
+    return Feeder(Numbers(), np.arange(n_rows), batch_size, shuffle_seed=seed)
+
+
+KINDS = {
+    "uint8": lambda rng: rng.integers(0, 256, (1, 16, 16)) / 255,
+    "uint16": lambda rng: rng.integers(0, 65536, (1, 16, 16)) / 65535,
+    "float16": lambda rng: rng.random((1, 16, 16)).astype(np.float16),
+    "float32": lambda rng: rng.random((1, 16, 16)),
+}
+
+
+@pytest.fixture(params=KINDS)
+def pack(request, make_dataset, tmp_path) -> Pack:
+    root = make_dataset()
+    rng = np.random.default_rng(0)
+    for file in root.rglob("*.npy"):
+        np.save(file, KINDS[request.param](rng))
+    pack = open_or_build_pack(DataSpec(path=root, cache=tmp_path / "cache"))
+    assert pack.stored.dtype == request.param
+    return pack
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_batches_hold_the_exact_values_of_the_files(pack, resident):
+    images = DeviceImages(pack, CPU, resident=resident)
+    assert images.is_resident == resident
+    rows = np.array([30, 2, 7, 19, 5])
+    batches = list(Feeder(images, rows, 2))
+    assert [len(labels) for _, labels in batches] == [2, 2, 1]
+    pixels, labels = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
+    on_disk = [np.load(pack.source / pack.catalogue.ids[row]) for row in rows]
+    assert pixels.dtype == np.float32
+    np.testing.assert_array_equal(pixels, np.stack(on_disk).astype(np.float32))
+    np.testing.assert_array_equal(labels, pack.labels[rows])
+
+
+def test_a_batch_stays_as_it_is_when_the_next_one_comes(pack):
+    images = DeviceImages(pack, CPU)
+    first, _ = images.batch(np.array([0, 1]))
+    kept = first.clone()
+    images.batch(np.array([2, 3]))
+    assert torch.equal(first, kept)
+
+
+def test_a_copy_on_the_device_is_for_gpus(pack):
+    assert not DeviceImages(pack, CPU).is_resident
+
+
+def test_training_has_a_new_order_in_each_epoch_that_depends_on_seed_and_epoch_alone():
+    def order(seed: int, epoch: int) -> list[list[int]]:
+        some = feeder(50, 8, seed)
+        some.set_epoch(epoch)
+        return rows_of(some)
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1) != order(2, 1)
+    assert [len(batch) for batch in order(1, 0)] == [8] * 6
+    rows = flat(order(1, 0))
+    assert len(set(rows)) == 48
+
+
+def test_the_order_is_the_same_on_every_machine():
+    (first, *_) = rows_of(feeder(30_000, 10, 42))
+    assert first == [11911, 4216, 13135, 29056, 17311, 16212, 17662, 6617, 28742, 29241]
+
+
+def test_training_on_few_images_makes_one_batch():
+    assert [len(batch) for batch in rows_of(feeder(6, 16, 0))] == [6]
+
+
+@given(st.integers(1, 40), st.integers(1, 50))
+def test_evaluation_sees_every_row_once_in_order(n_rows, batch_size):
+    some = feeder(n_rows, batch_size)
+    batches = rows_of(some)
+    assert flat(batches) == list(range(n_rows))
+    assert len(batches) == len(some)
+
+
+@given(st.integers(0, 5), st.integers(0, 3))
+def test_a_pass_goes_on_where_another_one_stopped(n_before, epoch):
+    whole = feeder(50, 8, 1)
+    whole.set_epoch(epoch)
+    stopped = feeder(50, 8, 1)
+    stopped.set_epoch(epoch)
+    before = [labels.tolist() for _, (_, labels) in zip(range(n_before), stopped, strict=False)]
+    resumed = feeder(50, 8, 1)
+    resumed.load_state_dict(stopped.state_dict())
+    assert before + rows_of(resumed) == rows_of(whole)
+    resumed.set_epoch(epoch + 1)
+    whole.set_epoch(epoch + 1)
+    assert rows_of(resumed) == rows_of(whole)
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 24, 25])
+@pytest.mark.parametrize("n_processes", [2, 3, 4])
+def test_processes_share_every_row_exactly_once(monkeypatch, n_rows, n_processes):
+    def shares(seed: int | None) -> list[list[list[int]]]:
+        made = []
+        for rank in range(n_processes):
+            monkeypatch.setattr(batches_module, "_share", lambda rank=rank: (rank, n_processes))
+            made.append(rows_of(feeder(n_rows, 12, seed)))
+        return made
+
+    evaluated = shares(None)
+    assert sorted(row for share in evaluated for batch in share for row in batch) == list(
+        range(n_rows)
+    )
+    if n_rows < 12:
+        return
+    trained = shares(1)
+    monkeypatch.setattr(batches_module, "_share", lambda: (0, 1))
+    alone = rows_of(feeder(n_rows, 12, 1))
+    for number, batch in enumerate(alone):
+        parts = [share[number] for share in trained]
+        assert {len(part) for part in parts} == {12 // n_processes}
+        assert sorted(flat(parts)) == sorted(batch)
+
+
+def test_batches_that_cannot_be_shared_evenly_are_refused(monkeypatch):
+    monkeypatch.setattr(batches_module, "_share", lambda: (0, 3))
+    with pytest.raises(ConfigError, match="a multiple of 3"):
+        rows_of(feeder(50, 8, 1))
+
+
+PROCESS = """
+import sys
+import numpy as np, torch, torch.distributed
+from lensbench.data.batches import Feeder
+
+class Numbers:
+    def batch(self, rows):
+        return torch.from_numpy(rows), torch.from_numpy(rows)
+
+rank, file = int(sys.argv[1]), sys.argv[2]
+torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+for seed in (None, 1):
+    feeder = Feeder(Numbers(), np.arange(25), 8, shuffle_seed=seed)
+    print([labels.tolist() for _, labels in feeder])
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_torch_distributed_is_asked_for_the_share(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(rank), str(tmp_path / "meeting")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=120)[0].splitlines() for process in processes]
+    evaluated, trained = ([eval(lines[k]) for lines in said] for k in (0, 1))  # noqa: S307
+    assert sorted(flat(flat(evaluated))) == list(range(25))
+    alone = rows_of(feeder(25, 8, 1))
+    assert [sorted(a + b) for a, b in zip(*trained, strict=True)] == [sorted(b) for b in alone]
