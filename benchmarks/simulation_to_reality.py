@@ -8,12 +8,12 @@ setting may be chosen by what this prints.
 
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lensbench.config import DataSpec, JudgeSpec, MachineSpec, Recipe
-from lensbench.data.catalogue import read_catalogue
 from lensbench.data.pack import open_or_build_pack
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Predictions
@@ -39,10 +39,13 @@ def predictions(weights: Path, folder: Path) -> Predictions:
     classifier = load_classifier(weights)
     with tempfile.TemporaryDirectory() as cache:
         spec = DataSpec(path=folder, cache=Path(cache))
-        catalogue = read_catalogue(spec)
+        pack = open_or_build_pack(spec)
+        catalogue = pack.catalogue
         if catalogue.classes != classifier.classes:
             sys.exit(f"{folder}: classes {catalogue.classes}, trained on {classifier.classes}")
-        pack = open_or_build_pack(catalogue, spec)
+        if pack.stored.dtype == np.uint8 and (pack.divisors == 1).all():
+            print(f"{folder}: integers of 8 bits, divided by 255")
+            pack = replace(pack, divisors=pack.divisors * 255)
         rows = np.arange(len(catalogue))
         logits = predict(classifier, pack, rows, PREDICTING, MachineSpec())
     ids = [f"{folder}/{name}" for name in catalogue.ids]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lensbench import cli
+from lensbench.data.finding import Audit
 
 VERBS = ("simulate", "verify", "run", "train", "compare", "plots", "models")
 TINY = ["--recipe", "quick", "--epochs", "1", "--batch-size", "8", "--no-pretrained"]
@@ -58,8 +59,9 @@ def test_the_whole_way_from_simulation_to_report(lensbench, tmp_path):
     data, out, cache = tmp_path / "data", tmp_path / "runs", tmp_path / "cache"
     status, text = lensbench("simulate", data, "--population", "demo", "--n-train", 6, "--n-val", 4)
     assert (status, "30 images" in text) == (0, True)
-    status, text = lensbench("verify", data)
-    assert (status, f"{data}: nothing to complain about" in text) == (0, True)
+    status, text = lensbench("verify", data, "--cache", cache)
+    assert status == 0
+    assert "30 images (10 no, 10 sphere, 10 vort): 0 errors, 0 warnings; fit for training" in text
     status, text = lensbench(
         "run",
         "--data",
@@ -153,12 +155,19 @@ def test_a_failed_model_sets_the_exit_status(lensbench, make_dataset, tmp_path, 
     assert "RuntimeError: boom" in text
 
 
-def test_verify_fails_for_data_that_cannot_be_used(lensbench, make_dataset):
-    root = make_dataset()
+def test_verify_fails_for_data_that_cannot_be_used(lensbench, make_dataset, tmp_path):
+    root = make_dataset(shape=(1, 64, 64))
     np.save(root / "val/vort/1.npy", np.load(root / "train/no/1.npy"))
-    status, text = lensbench("verify", root)
+    status, text = lensbench(
+        "verify", root, "--json", tmp_path / "audit.json", "--cache", tmp_path / "cache"
+    )
     assert status == 1
-    assert "contradiction" in text
+    assert "not fit for training" in text
+    audit = Audit.model_validate_json((tmp_path / "audit.json").read_bytes())
+    (finding,) = audit.findings
+    assert (finding.code, finding.severity) == ("contradiction", "error")
+    assert finding.ids == ("train/no/1.npy", "val/vort/1.npy")
+    assert audit.n_images == 36
 
 
 @pytest.mark.parametrize(

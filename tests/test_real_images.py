@@ -6,9 +6,9 @@ import torch
 
 import lensbench
 from lensbench.config import CONTRACT, DataSpec, MachineSpec, ModelSpec, Recipe
-from lensbench.data.audit import verify
 from lensbench.data.catalogue import read_catalogue
-from lensbench.data.pack import open_or_build_pack
+from lensbench.data.pack import open_or_build_pack, verify
+from lensbench.data.sources.open import open_source
 from lensbench.outcome import Predictions
 from lensbench.training.fit import predict
 from lensbench.training.module import Training
@@ -24,11 +24,9 @@ def originals(shared):
 
 def seen_by_the_network(originals, cache, recipe: Recipe) -> np.ndarray:
     """Return what arrives at the first layer for all images, in the order of the catalogue."""
-    spec = DataSpec(path=originals, cache=cache)
-    catalogue = read_catalogue(spec)
-    pack = open_or_build_pack(catalogue, spec)
+    pack = open_or_build_pack(DataSpec(path=originals, cache=cache))
     model = ModelSpec(identifier="timm/test_resnet", pretrained=False)
-    classifier = build(model, recipe, catalogue.classes, pack.image_shape, seed=0)
+    classifier = build(model, recipe, pack.classes, pack.image_shape, seed=0)
     seen: list[torch.Tensor] = []
     classifier.network.register_forward_pre_hook(lambda _, images: seen.append(images[0].clone()))
     predict(classifier, pack, np.arange(15), recipe, MachineSpec(accelerator="cpu"))
@@ -57,8 +55,8 @@ def test_the_contract_keeps_more_than_eight_bits(originals, tmp_path):
     assert all(len(np.unique(image[0].round(6))) > 10_000 for image in images)
 
 
-def test_the_originals_pass_the_audit(originals):
-    assert verify(read_catalogue(DataSpec(path=originals))) == ()
+def test_the_originals_pass_the_audit(originals, tmp_path):
+    assert verify(DataSpec(path=originals, cache=tmp_path)).findings == ()
 
 
 def test_the_originals_train_and_are_predicted(originals, tmp_path, monkeypatch):
@@ -71,11 +69,10 @@ def test_the_originals_train_and_are_predicted(originals, tmp_path, monkeypatch)
 
     monkeypatch.setattr(Training, "training_step", watched)
     result = lensbench.run(
-        originals,
+        DataSpec(path=originals, cache=tmp_path / "cache"),
         ["tiny=timm/test_resnet"],
         recipe=PLAIN,
         out=tmp_path / "runs",
-        cache=tmp_path / "cache",
         pretrained=False,
         say=lambda _: None,
     )
@@ -95,14 +92,18 @@ def test_the_originals_train_and_are_predicted(originals, tmp_path, monkeypatch)
     assert sorted(test.labels) == [0, 1, 2]
 
 
-def test_eight_bit_renderings_are_read_as_fractions(shared):
-    catalogue = read_catalogue(DataSpec(path=shared / "data/common_test_1/rendered_8bit"))
-    assert len(catalogue) == 42
-    assert [f for f in verify(catalogue) if f.severity == "error"] == []
+def test_eight_bit_renderings_keep_their_integers_and_the_audit_says_so(shared, tmp_path):
+    spec = DataSpec(path=shared / "data/common_test_1/rendered_8bit", cache=tmp_path)
+    audit = verify(spec)
+    assert audit.n_images == 42
+    assert audit.is_sound
+    assert "out-of-range" in {finding.code for finding in audit.findings}
+    declared = verify(spec.model_copy(update={"value_range": (0, 255)}))
+    assert "out-of-range" not in {finding.code for finding in declared.findings}
 
 
 def test_jpeg_images_with_names_of_their_own(shared):
-    catalogue = read_catalogue(DataSpec(path=shared / "data/lenses_2020"))
+    catalogue = read_catalogue(open_source(shared / "data/lenses_2020"))
     assert catalogue.classes == ("no_sub", "sub")
     np.testing.assert_array_equal(np.bincount(catalogue.labels), [4000, 4000])
     assert catalogue.partitions == ()

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lensbench import api, sweep
-from lensbench.config import SplitSpec
+from lensbench.config import DataSpec, SplitSpec
 from lensbench.errors import ConfigError, DatasetError, WeightsError
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
@@ -30,12 +30,12 @@ def go(make_dataset, tmp_path):
             "recipe": "quick",
             "out": tmp_path / "runs",
             "pretrained": False,
-            "cache": tmp_path / "cache",
             "epochs": 2,
             "batch_size": 8,
             "say": said.append,
         }
-        result = api.run(data, list(models), **(settings | changes))
+        spec = DataSpec(path=data, cache=tmp_path / "cache")
+        result = api.run(spec, list(models), **(settings | changes))
         return {o.job.config.name: o.what for o in result.outcomes}, said, result
 
     run.data = data
@@ -91,12 +91,11 @@ def test_the_record_agrees_with_the_predictions_and_tells_the_whole_story(go):
 
 
 def test_the_weights_give_the_stored_predictions(go):
-    from lensbench.data.images import as_float32
     from lensbench.zoo.build import load_classifier
 
     go([f"one={TINY}"])
     test = Predictions.load(go.out / "one/predictions_test.npz")
-    images = np.stack([as_float32(np.load(go.data / name)) for name in test.ids])
+    images = np.stack([np.load(go.data / name) for name in test.ids]).astype(np.float32)
     classifier = load_classifier(go.out / "one/weights.safetensors").eval()
     with torch.inference_mode():
         logits = classifier(torch.from_numpy(images)).numpy()
@@ -176,7 +175,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(go, monkeypatch, tmp_
     monkeypatch.setattr(Training, "training_step", interrupted)
     fates, said, result = go()
     assert fates == {"one": "interrupted", "two": "not started"}
-    assert any("goes on from the last whole epoch" in line for line in said)
+    assert any("goes on from the last checkpoint" in line for line in said)
     assert result.report is None
     assert not (go.out / "one/record.json").exists()
 
@@ -293,12 +292,11 @@ def test_the_same_data_elsewhere_are_the_same_run(go, tmp_path, monkeypatch):
     shutil.copytree(go.data, tmp_path / "copy")
     monkeypatch.setattr(sweep, "run_one", lambda *_: pytest.fail("trained again"))
     result = api.run(
-        tmp_path / "copy",
+        DataSpec(path=tmp_path / "copy", cache=tmp_path / "cache"),
         [f"one={TINY}"],
         recipe="quick",
         out=go.out,
         pretrained=False,
-        cache=tmp_path / "cache",
         epochs=2,
         batch_size=8,
         say=lambda _: None,

@@ -27,7 +27,7 @@ from lensbench.runs.store import NATIVE, Layout, RunStore, find_records
 from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, resolve
 
 if TYPE_CHECKING:
-    from lensbench.data.audit import Finding
+    from lensbench.data.finding import Audit
     from lensbench.reporting.plots import Plots
     from lensbench.reporting.report import Report
     from lensbench.sweep import JobOutcome
@@ -79,20 +79,19 @@ def simulate(
     )
 
 
-def verify(data: str | Path) -> tuple[Finding, ...]:
+def verify(data: str | Path | DataSpec) -> Audit:
     """Audit a data set: read every file once and return all findings, errors first.
 
     Raises:
-        DatasetError: There are no images, or they are not sorted into class folders.
+        DatasetError: There are no images, or they are not labelled.
     """
-    from lensbench.data import audit
-    from lensbench.data.catalogue import read_catalogue
+    from lensbench.data import pack
 
-    return audit.verify(read_catalogue(DataSpec(path=Path(data))))
+    return pack.verify(_data_spec(data))
 
 
 def run(
-    data: str | Path,
+    data: str | Path | DataSpec,
     models: Models = None,
     *,
     recipe: str | Recipe = "contract",
@@ -103,7 +102,6 @@ def run(
     machine: MachineSpec = MachineSpec(),
     judge: JudgeSpec = JudgeSpec(),
     seed: int = 42,
-    cache: Path | None = None,
     layout: Layout = NATIVE,
     say: Callable[[str], None] = print,
     **overrides: Any,
@@ -114,7 +112,7 @@ def run(
     as they were tested on the same images.
 
     Args:
-        data: Folder or `.zip` archive of images in class folders.
+        data: Where the images are, or all settings of the data.
         models: Names of classifiers (`ResNet18`, `resnet18`, `timm/resnet10t`), `name=model` to
             name the run as well, or rows (name, model, batch size); None: the contract's table.
         recipe: How to train: the name of a recipe, or one of your own.
@@ -125,7 +123,6 @@ def run(
         machine: On what the work is done.
         judge: How results are judged.
         seed: Of initial weights, order and augmentation.
-        cache: Where packed images are kept; None: the user's cache folder.
         layout: File names below `out`.
         say: Takes each line of news.
         **overrides: Settings of the recipe to change, such as `epochs=3`.
@@ -144,7 +141,7 @@ def run(
     for row in rows:
         settings = {
             "name": row.desc,
-            "data": {"path": data, "cache": cache},
+            "data": _data_spec(data),
             "model": {
                 "identifier": str(resolve(row.identifier)),
                 "pretrained": pretrained,
@@ -156,7 +153,7 @@ def run(
             "judge": judge,
             "seed": seed,
         }
-        jobs.append(Job(_checked(RunConfig, settings), RunStore(Path(out), row.desc, layout)))
+        jobs.append(Job(checked(RunConfig, settings), RunStore(Path(out), row.desc, layout)))
     outcomes = sweep(jobs, say)
     try:
         comparison = compare_records(find_records(Path(out), layout), level=judge.level)
@@ -281,7 +278,11 @@ def choose_recipe(recipe: str | Recipe, **overrides: Any) -> Recipe:
             raise ConfigError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
         recipe = RECIPES[recipe]
     changes = {name: value for name, value in overrides.items() if value is not None}
-    return _checked(Recipe, recipe.model_dump() | changes)
+    return checked(Recipe, recipe.model_dump() | changes)
+
+
+def _data_spec(data: str | Path | DataSpec) -> DataSpec:
+    return data if isinstance(data, DataSpec) else DataSpec(path=Path(data))
 
 
 def _row(model: str | ContractModel, with_batch_sizes: bool) -> ContractModel:
@@ -314,7 +315,12 @@ def _shared_figures(root: Path, layout: Layout) -> Path | None:
     return None if "{name}" in layout.run_figures else root / layout.run_figures
 
 
-def _checked(spec: type[_Spec], settings: Mapping[str, Any]) -> _Spec:
+def checked(spec: type[_Spec], settings: Mapping[str, Any]) -> _Spec:
+    """Make an object of settings.
+
+    Raises:
+        ConfigError: A setting does not exist, or a value makes no sense.
+    """
     try:
         return spec.model_validate(settings)
     except ValidationError as error:

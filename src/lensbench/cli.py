@@ -18,6 +18,7 @@ from lensbench import api
 from lensbench.comparison.compare import Comparison
 from lensbench.config import (
     RECIPES,
+    AcceptableFinding,
     DataSpec,
     MachineSpec,
     ModelSpec,
@@ -39,7 +40,11 @@ _INTERRUPTED = 130
 
 def _setting(spec: type[BaseModel], field: str) -> Any:
     """Return the help text of a setting, so that it is written once."""
-    return tyro.conf.arg(help=spec.model_fields[field].description)
+    return tyro.conf.arg(help=_help(spec, field))
+
+
+def _help(spec: type[BaseModel], field: str) -> str:
+    return " ".join((spec.model_fields[field].description or "").split())
 
 
 def _or_none(annotation: Any) -> Any:
@@ -71,8 +76,32 @@ _CHANGES: Any = {
 Changes = create_model("Changes", **_CHANGES)
 """Every setting of a recipe, to be changed for one run."""
 
-_Data = Annotated[Path, _setting(DataSpec, "path")]
+_PLAIN_NAME = tyro.conf.arg(prefix_name=False, help=_help(SplitSpec, "train_fraction"))
+Split = create_model(
+    "Split",
+    __base__=SplitSpec,
+    train_fraction=(Annotated[float, _PLAIN_NAME], SplitSpec.model_fields["train_fraction"]),
+)
+"""How the images are divided: `--train-fraction`, and the rest as `--split.…`."""
+
+_Path = Annotated[Path, _setting(DataSpec, "path")]
 _RECIPES = " ".join(f"{name}: {recipe.expected}" for name, recipe in RECIPES.items())
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which images, beside their path: what `verify`, `run` and `train` have in common."""
+
+    labels: Annotated[Path | None, _setting(DataSpec, "labels")] = None
+    value_range: Annotated[tuple[float, float], _setting(DataSpec, "value_range")] = (0, 1)
+    cache: Annotated[Path | None, _setting(DataSpec, "cache")] = None
+
+    def of(self, path: Path, **settings: Any) -> DataSpec:
+        """Return the settings of the data at a path."""
+        return api.checked(DataSpec, {"path": path} | vars(self) | settings)
+
+
+_Which = Annotated[Which, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True)
@@ -85,8 +114,9 @@ class How:
     pretrained: Annotated[bool, _setting(ModelSpec, "pretrained")] = True
     weights: Annotated[Path | None, _setting(ModelSpec, "weights")] = None
     seed: Annotated[int, _setting(RunConfig, "seed")] = 42
-    cache: Annotated[Path | None, _setting(DataSpec, "cache")] = None
-    split: SplitSpec = SplitSpec()
+    which: _Which = Which()
+    accept: Annotated[tuple[AcceptableFinding, ...], _setting(DataSpec, "accept")] = ()
+    split: Split = field(default_factory=Split)
     machine: MachineSpec = MachineSpec()
     changes: Annotated[Changes, tyro.conf.arg(name="")] = field(default_factory=Changes)
 
@@ -94,7 +124,9 @@ class How:
         """Run some models; return the exit status."""
         settings = {one.name: getattr(self, one.name) for one in fields(self)}
         changes = settings.pop("changes").model_dump()
-        return show(api.run(data, models, say=_say, **settings, **changes))
+        which: Which = settings.pop("which")
+        spec = which.of(data, accept=settings.pop("accept"))
+        return show(api.run(spec, models, say=_say, **settings, **changes))
 
 
 _How = Annotated[How, tyro.conf.arg(name="")]
@@ -123,22 +155,35 @@ def simulate(
     return 0
 
 
-def verify(data: tyro.conf.Positional[_Data]) -> int:
-    """Audit a data set; exit status 1 means that it is not fit for training."""
-    findings = api.verify(data)
+def verify(data: tyro.conf.Positional[_Path], which: _Which, json: Path | None = None) -> int:
+    """Audit a data set; exit status 1 means that it is not fit for training.
+
+    Args:
+        json: File for all findings with all their images.
+    """
+    audit = api.verify(which.of(data))
     table = Table(title=str(data))
     for column in ("severity", "code", "finding", "first files"):
         table.add_column(column)
-    for finding in findings:
-        table.add_row(finding.severity, finding.code, finding.message, "\n".join(finding.ids[:3]))
-    if findings:
+    for finding in audit.findings:
+        first = "\n".join(map(escape, finding.ids[:3]))
+        table.add_row(finding.severity, finding.code, escape(finding.message), first)
+    counts = ", ".join(f"{n:,} {name}" for name, n in audit.classes.items())
+    if audit.findings:
         Console().print(table)
-    else:
-        _say(f"{data}: nothing to complain about")
-    return int(any(finding.severity == "error" for finding in findings))
+    n_errors = sum(finding.severity == "error" for finding in audit.findings)
+    _say(
+        f"{audit.n_images:,} images ({counts}): {n_errors} errors, "
+        f"{len(audit.findings) - n_errors} warnings; "
+        + ("fit for training" if audit.is_sound else "not fit for training")
+    )
+    if json is not None:
+        json.write_text(audit.model_dump_json(indent=1), encoding="utf-8")
+        _say(f"all findings: {json}")
+    return int(not audit.is_sound)
 
 
-def run(data: _Data, how: _How, models: tuple[str, ...] = ()) -> int:
+def run(data: _Path, how: _How, models: tuple[str, ...] = ()) -> int:
     """Train, test and compare many models, one after another.
 
     Finished runs are skipped, interrupted ones resumed, failed ones tried again. The exit status
@@ -151,7 +196,7 @@ def run(data: _Data, how: _How, models: tuple[str, ...] = ()) -> int:
     return how.run(data, models or None)
 
 
-def train(data: _Data, model: str, how: _How, name: str | None = None) -> int:
+def train(data: _Path, model: str, how: _How, name: str | None = None) -> int:
     """Train and test one model.
 
     Args:

@@ -6,15 +6,16 @@ import os
 from dataclasses import dataclass
 
 from lensbench.config import RunConfig
-from lensbench.data.catalogue import Catalogue, read_catalogue
+from lensbench.data.finding import require_sound
 from lensbench.data.pack import Pack, fingerprint, open_or_build_pack
-from lensbench.data.split import Split, make_split
+from lensbench.data.split import Split, make_split, straddling
+from lensbench.errors import DatasetError
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Predictions
 from lensbench.runs.compose import completed_record
 from lensbench.runs.environment import describe_environment
 from lensbench.runs.record import RunRecord, SplitSummary
-from lensbench.runs.store import RunStore
+from lensbench.runs.store import Fingerprints, RunStore
 from lensbench.training.fit import fit, predict
 from lensbench.zoo.build import build
 from lensbench.zoo.classifier import Classifier
@@ -25,9 +26,15 @@ from lensbench.zoo.weights import save_weights
 class Prepared:
     """The images of a run, audited, packed and divided."""
 
-    catalogue: Catalogue
     pack: Pack
     split: Split
+    warnings: tuple[str, ...]
+    """What was found and does not stop training."""
+
+    @property
+    def fingerprints(self) -> Fingerprints:
+        """Of the images and of the split."""
+        return Fingerprints(self.pack.fingerprint, self.split.fingerprint)
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -36,9 +43,21 @@ def prepare(config: RunConfig) -> Prepared:
     Raises:
         DatasetError: The images cannot be used as they are.
     """
-    catalogue = read_catalogue(config.data)
-    pack = open_or_build_pack(catalogue, config.data)
-    return Prepared(catalogue, pack, make_split(catalogue, config.split, config.recipe.split))
+    pack = open_or_build_pack(config.data)
+    require_sound(config.data.path, pack.findings, config.data.accept)
+    split = make_split(pack.catalogue, config.split, config.recipe.split, pack.groups)
+    warnings = [str(finding) for finding in pack.findings]
+    parted = straddling(split, pack.catalogue, pack.groups)
+    if parted:
+        first = ", ".join(parted[:3])
+        leak = f"{len(parted)} images have copies in another part of the split, as {first}"
+        if not {"leak", "near-leak"} & set(config.data.accept):
+            raise DatasetError(
+                f"{config.data.path}: {leak}; put copies into one part, or train on them as "
+                "they are with --accept leak"
+            )
+        warnings.append(f"error leak: {leak}")
+    return Prepared(pack, split, tuple(warnings))
 
 
 def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
@@ -56,15 +75,16 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
         LensbenchError: What a user can mend.
     """
     data = prepare(config)
-    store.begin(config, data.pack.fingerprint)
+    store.begin(config, data.fingerprints)
+    catalogue = data.pack.catalogue
     classifier = build(
-        config.model, config.recipe, data.catalogue.classes, data.pack.image_shape, config.seed
+        config.model, config.recipe, catalogue.classes, data.pack.image_shape, config.seed
     )
     fitted = fit(
         classifier,
         data.pack,
-        data.catalogue.rows_of(data.split.train),
-        data.catalogue.rows_of(data.split.validation),
+        catalogue.rows_of(data.split.train),
+        catalogue.rows_of(data.split.validation),
         config.recipe,
         machine=config.machine,
         seed=config.seed,
@@ -85,7 +105,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
         image_size=classifier.preprocess.resized[-1],
         data_fingerprint=data.pack.fingerprint,
         split=_summary(data),
-        warnings=(*(str(finding) for finding in data.pack.findings), *classifier.notes),
+        warnings=(*data.warnings, *classifier.notes),
         weights_used=classifier.weights_used,
         n_parameters=classifier.n_parameters,
         history=fitted.history,
@@ -107,13 +127,14 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
 def _predict(
     classifier: Classifier, data: Prepared, ids: tuple[str, ...], config: RunConfig
 ) -> Predictions:
-    rows = data.catalogue.rows_of(ids)
+    rows = data.pack.catalogue.rows_of(ids)
     logits = predict(classifier, data.pack, rows, config.recipe, config.machine)
-    return Predictions.of(ids, data.pack.labels[rows], logits, data.catalogue.classes)
+    return Predictions.of(ids, data.pack.labels[rows], logits, data.pack.classes)
 
 
 def _summary(data: Prepared) -> SplitSummary:
     split = data.split
+    test = data.pack.catalogue.rows_of(split.test)
     return SplitSummary(
         convention=split.convention,
         fingerprint=split.fingerprint,
@@ -121,6 +142,8 @@ def _summary(data: Prepared) -> SplitSummary:
         n_validation=len(split.validation),
         n_test=len(split.test),
         test_fingerprint=fingerprint(
-            split.test, data.pack.digests[data.catalogue.rows_of(split.test)]
+            split.test,
+            (data.pack.classes[k] for k in data.pack.labels[test]),
+            data.pack.digests[test].tolist(),
         ),
     )

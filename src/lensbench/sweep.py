@@ -67,7 +67,7 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
     outcomes: list[JobOutcome] = []
     for number, job in enumerate(jobs, start=1):
         label = f"[{number}/{len(jobs)}] {job.config.name}"
-        state = job.store.state(job.config, data.pack.fingerprint)
+        state = job.store.state(job.config, data.fingerprints)
         if any(outcome.what == "interrupted" for outcome in outcomes):
             outcomes.append(JobOutcome(job, "not started"))
         elif state == "finished":
@@ -83,14 +83,15 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
 
 def _introduce(data: Prepared, say: Say) -> None:
     """Say what the runs are made of."""
-    split = data.split
+    split, stored = data.split, data.pack.stored
     say(
-        f"{len(data.catalogue):,} images of {', '.join(data.catalogue.classes)}; split "
+        f"{len(stored):,} images of {', '.join(data.pack.classes)}; split "
         f"{split.convention!r}: {len(split.train):,} to train, {len(split.validation):,} to "
         f"validate, {len(split.test):,} to test"
     )
-    for finding in data.pack.findings:
-        say(str(finding))
+    say(f"packed as {stored.dtype}, {stored.nbytes / 1e9:.2g} GB, in {data.pack.folder}")
+    for warning in data.warnings:
+        say(warning)
 
 
 def _do(job: Job, label: str, say: Say) -> JobOutcome:
@@ -100,7 +101,7 @@ def _do(job: Job, label: str, say: Say) -> JobOutcome:
     try:
         record = run_one(job.config, job.store, label)
     except KeyboardInterrupt:
-        say(f"{label}: interrupted; the same command goes on from the last whole epoch")
+        say(f"{label}: interrupted; the same command goes on from the last checkpoint")
         return JobOutcome(job, "interrupted")
     except Exception as error:  # whatever stops one model must not stop the next
         return JobOutcome(job, "failed", _note_failure(job, label, error, say))

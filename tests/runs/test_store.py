@@ -7,8 +7,16 @@ import pytest
 from lensbench.config import CONTRACT, DataSpec, JudgeSpec, MachineSpec, ModelSpec, RunConfig
 from lensbench.runs.compose import failed_record
 from lensbench.runs.environment import cpu_name, describe_environment
-from lensbench.runs.store import NATIVE, RunStore, contract_layout, find_records, write_whole
+from lensbench.runs.store import (
+    NATIVE,
+    Fingerprints,
+    RunStore,
+    contract_layout,
+    find_records,
+    write_whole,
+)
 
+KNOWN = Fingerprints(data="data", split="split")
 CONTRACTS = contract_layout(results="results", weights="weights", split="split", csv="table.csv")
 
 
@@ -47,10 +55,11 @@ def test_no_two_files_of_two_runs_share_a_place(tmp_path, layout):
 def test_a_run_goes_through_its_states(tmp_path, layout):
     store = RunStore(tmp_path, "ResNet18", layout)
     assert store.state(config()) == "new"
-    store.begin(config(), "data")
-    assert store.state(config()) == store.state(config(), "data") == "interrupted"
+    store.begin(config(), KNOWN)
+    assert store.state(config()) == store.state(config(), KNOWN) == "interrupted"
     assert store.state(config(seed=1)) == "changed"
-    assert store.state(config(), "other data") == "changed"
+    assert store.state(config(), KNOWN._replace(data="other")) == "changed"
+    assert store.state(config(), KNOWN._replace(split="other")) == "changed"
     store.finish(failed(config()))
     assert store.state(config()) == "failed"
     assert store.state(config(seed=1)) == "changed"
@@ -67,13 +76,13 @@ def test_a_run_goes_through_its_states(tmp_path, layout):
 )
 def test_what_does_not_change_the_weights_makes_no_other_run(tmp_path, changes):
     store = RunStore(tmp_path, "ResNet18")
-    store.begin(config(), "data")
-    assert store.state(config(**changes), "data") == "interrupted"
+    store.begin(config(), KNOWN)
+    assert store.state(config(**changes), KNOWN) == "interrupted"
 
 
 def test_a_run_that_is_set_aside_is_new_again_and_whole_elsewhere(tmp_path):
     store = RunStore(tmp_path, "ResNet18", CONTRACTS)
-    store.begin(config(), "data")
+    store.begin(config(), KNOWN)
     write_whole(store.weights, "weights")
     write_whole(store.figures / "roc_curve_ResNet18.png", "picture")
     store.finish(failed(config()))

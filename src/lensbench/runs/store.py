@@ -7,7 +7,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -53,9 +53,17 @@ def contract_layout(results: str, weights: str, split: str, csv: str) -> Layout:
     )
 
 
+class Fingerprints(NamedTuple):
+    """What tells that images and parts are the same as before."""
+
+    data: str
+    """Of the names, labels and pixels of all images."""
+    split: str
+
+
 class _Start(BaseModel):
     run: RunConfig
-    data_fingerprint: str
+    fingerprints: Fingerprints
 
 
 @dataclass(frozen=True)
@@ -100,14 +108,14 @@ class RunStore:
         """Whether there is an epoch to go on from."""
         return any(self.work.glob("*.ckpt"))
 
-    def state(self, config: RunConfig, data_fingerprint: str | None = None) -> State:
+    def state(self, config: RunConfig, fingerprints: Fingerprints | None = None) -> State:
         """Say what is here, compared with what is asked for.
 
-        `changed` means that files of a run with other settings or other images are here.
+        `changed` means that files of a run with other settings, images or parts are here.
 
         Args:
             config: What is asked for.
-            data_fingerprint: Of the images' names and contents; None if they were not read yet.
+            fingerprints: Of the images and their split; None if they were not read yet.
         """
         if self.record.exists():
             try:
@@ -117,22 +125,23 @@ class RunStore:
             if record.lensbench is None or not _same_run(record.lensbench.run, config):
                 return "changed"
             if record.is_completed:
-                known = record.lensbench.data_fingerprint
-                return "finished" if data_fingerprint in (None, known) else "changed"
+                split = record.lensbench.split
+                known = (record.lensbench.data_fingerprint, split and split.fingerprint)
+                return "finished" if fingerprints in (None, known) else "changed"
         if not self._start.exists():
             return "failed" if self.record.exists() else "new"
         try:
             start = _Start.model_validate_json(self._start.read_bytes())
         except ValidationError:
             return "changed"
-        same_data = data_fingerprint in (None, start.data_fingerprint)
+        same_data = fingerprints in (None, start.fingerprints)
         if not (same_data and _same_run(start.run, config)):
             return "changed"
         return "failed" if self.record.exists() else "interrupted"
 
-    def begin(self, config: RunConfig, data_fingerprint: str) -> None:
+    def begin(self, config: RunConfig, fingerprints: Fingerprints) -> None:
         """Note settings and images of a run before it starts, so that it can be resumed."""
-        start = _Start(run=config, data_fingerprint=data_fingerprint)
+        start = _Start(run=config, fingerprints=fingerprints)
         write_whole(self._start, start.model_dump_json(indent=1))
 
     def finish(self, record: RunRecord) -> None:
