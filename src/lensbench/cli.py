@@ -26,7 +26,7 @@ from lensbench.config import (
     RunConfig,
     SplitSpec,
 )
-from lensbench.errors import LensbenchError
+from lensbench.errors import ConfigError, LensbenchError
 from lensbench.reporting.terminal import ranking_table
 from lensbench.simulation import CLASSES, POPULATIONS
 from lensbench.zoo.names import CONTRACT_MODELS, list_models
@@ -161,8 +161,10 @@ def verify(data: tyro.conf.Positional[_Path], which: _Which, json: Path | None =
     Args:
         json: File for all findings with all their images.
     """
+    if json is not None and not json.parent.is_dir():
+        raise ConfigError(f"{json.parent}: no such folder for the findings")
     audit = api.verify(which.of(data))
-    table = Table(title=str(data))
+    table = Table(title=escape(str(data)))
     for column in ("severity", "code", "finding", "first files"):
         table.add_column(column)
     for finding in audit.findings:

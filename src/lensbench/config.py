@@ -94,6 +94,8 @@ class SplitSpec(Spec):
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
+        if self.fold is None and self.folds != 5:
+            raise ValueError("folds are of the split kfold: say which fold is the test")
         if self.fold is not None and self.fold >= self.folds:
             raise ValueError(f"there is no fold {self.fold}: they go from 0 to {self.folds - 1}")
         return self

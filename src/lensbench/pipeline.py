@@ -6,10 +6,9 @@ import os
 from dataclasses import dataclass
 
 from lensbench.config import RunConfig
-from lensbench.data.finding import require_sound
+from lensbench.data.finding import Finding, require_sound
 from lensbench.data.pack import Pack, fingerprint, open_or_build_pack
 from lensbench.data.split import Split, make_split, straddling
-from lensbench.errors import DatasetError
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Predictions
 from lensbench.runs.compose import completed_record
@@ -44,20 +43,35 @@ def prepare(config: RunConfig) -> Prepared:
         DatasetError: The images cannot be used as they are.
     """
     pack = open_or_build_pack(config.data)
-    require_sound(config.data.path, pack.findings, config.data.accept)
     split = make_split(pack.catalogue, config.split, config.recipe.split, pack.groups)
-    warnings = [str(finding) for finding in pack.findings]
-    parted = straddling(split, pack.catalogue, pack.groups)
-    if parted:
-        first = ", ".join(parted[:3])
-        leak = f"{len(parted)} images have copies in another part of the split, as {first}"
-        if not {"leak", "near-leak"} & set(config.data.accept):
-            raise DatasetError(
-                f"{config.data.path}: {leak}; put copies into one part, or train on them as "
-                "they are with --accept leak"
-            )
-        warnings.append(f"error leak: {leak}")
-    return Prepared(pack, split, tuple(warnings))
+    findings = _that_matter(pack.findings, split)
+    require_sound(config.data.path, findings, config.data.accept)
+    leaks = _leaks(pack, split)
+    require_sound(config.data.path, leaks, config.data.accept)
+    return Prepared(pack, split, tuple(map(str, (*findings, *leaks))))
+
+
+def _that_matter(findings: tuple[Finding, ...], split: Split) -> tuple[Finding, ...]:
+    """Leave out copies in different partitions if the split does not go by partitions."""
+    if split.convention not in ("kfold", "csv"):
+        return findings
+    return tuple(finding for finding in findings if finding.code not in ("leak", "near-leak"))
+
+
+def _leaks(pack: Pack, split: Split) -> tuple[Finding, ...]:
+    """Find copies in different parts; where the parts are partitions, the audit found them too."""
+    exact = straddling(split, pack.catalogue, pack.exact_groups)
+    near = tuple(i for i in straddling(split, pack.catalogue, pack.groups) if i not in set(exact))
+    return tuple(
+        Finding(
+            code=code,
+            severity="error",
+            message=f"{len(ids)} images have copies in another part of the split",
+            ids=ids,
+        )
+        for code, ids in (("leak", exact), ("near-leak", near))
+        if ids
+    )
 
 
 def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
@@ -76,6 +90,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
     """
     data = prepare(config)
     store.begin(config, data.fingerprints)
+    data.split.write(store.split)
     catalogue = data.pack.catalogue
     classifier = build(
         config.model, config.recipe, catalogue.classes, data.pack.image_shape, config.seed
@@ -96,7 +111,6 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
     test = _predict(classifier, data, data.split.test, config)
     validation.save(store.predictions("validation"))
     test.save(store.predictions("test"))
-    data.split.write(store.split)
     record = completed_record(
         config,
         describe_environment(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from PIL import Image
 
 from lensbench.config import DataSpec
@@ -163,6 +164,63 @@ def test_a_file_type_that_tells_the_class_is_found(sound):
     assert any(message.startswith("the values of a file tells") for message in messages)
 
 
+def write_fits(root: Path, cards) -> None:
+    """Turn every image into a FITS file with the cards of its class and number."""
+    for k, file in enumerate(sorted(root.rglob("*.npy"))):
+        hdu = fits.PrimaryHDU(np.load(file)[0])
+        for name, value in cards(file.parent.name, k).items():
+            hdu.header[name] = value
+        hdu.writeto(file.with_suffix(".fits"))
+        file.unlink()
+
+
+CARDS = {
+    "OBJECT": lambda name, k: {"OBJECT": name},
+    "HISTORY": lambda name, k: {"HISTORY": f"{'reduced ' * 12} by {'a' if name == 'no' else 'b'}"},
+    "EXPTIME": lambda name, k: {"EXPTIME": (150 if name == "vort" else 100) + k / 1000},
+    "DATE": lambda name, k: {"DATE": f"2026-0{1 + (name == 'vort')}-{10 + k}"},
+}
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_fits_card_that_gives_the_class_away_is_found(sound, card):
+    write_fits(sound, CARDS[card])
+    (finding,) = (f for f in findings(sound) if f.code == "header-tells-class")
+    assert finding.message.startswith(f"the FITS {card} of a file ")
+
+
+def test_fits_cards_that_differ_at_random_tell_nothing(sound):
+    rng = np.random.default_rng(0)
+    write_fits(
+        sound,
+        lambda name, k: {
+            "EXPTIME": rng.normal(100, 1),
+            "DATE": f"2026-01-{rng.integers(10, 30)}",
+            "HISTORY": f"frame {rng.integers(10**6)}",
+            "FILTER": "ri"[rng.integers(2)],
+        },
+    )
+    assert findings(sound) == ()
+
+
+def test_how_many_counts_a_class_has_is_no_matter_of_its_files(make_dataset):
+    """One class would fit into 8 bits, the others would not."""
+    root = make_dataset(partitions={"train": 40}, shape=(1, 64, 64))
+    rng = np.random.default_rng(0)
+    for file in root.rglob("*.npy"):
+        peak = rng.integers(200, 250) + (60 if "no" in file.parts else 0)
+        np.save(file, rng.integers(0, peak + 1, (1, 64, 64)) / peak)
+    assert "header-tells-class" not in {finding.code for finding in findings(root)}
+
+
+def test_small_images_that_were_turned_are_found_exactly(make_dataset):
+    root = make_dataset(shape=(1, 40, 40))
+    image = np.load(root / "train/no/1.npy")
+    np.save(root / "val/vort/2.npy", np.rot90(image, 3, (1, 2))[:, ::-1])
+    found = {finding.code: finding.ids for finding in findings(root)}
+    assert found["near-contradiction"] == ("train/no/1.npy", "val/vort/2.npy")
+
+
 def test_images_squeezed_to_eight_bits_in_one_class_are_found(sound):
     """The files look alike; only their values give the class away."""
     for file in sound.glob("*/vort/*.npy"):
@@ -238,7 +296,8 @@ def test_nothing_but_broken_files_is_still_audited(sound):
         cut_short(file)
     (finding,) = findings(sound)
     assert (finding.code, len(finding.ids)) == ("unreadable", 36)
-    assert list((sound.parent / "cache/packs").iterdir()) == []
+    (left,) = (sound.parent / "cache/packs").iterdir()
+    assert left.suffix == ".lock"
 
 
 def test_images_too_small_to_be_searched_for_turned_copies_are_said(make_dataset):

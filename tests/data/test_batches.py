@@ -14,7 +14,6 @@ from lensbench.config import DataSpec
 from lensbench.data import batches as batches_module
 from lensbench.data.batches import DeviceImages, Feeder
 from lensbench.data.pack import Pack, open_or_build_pack
-from lensbench.errors import ConfigError
 
 CPU = torch.device("cpu")
 
@@ -91,18 +90,25 @@ def test_training_has_a_new_order_in_each_epoch_that_depends_on_seed_and_epoch_a
 
     assert order(1, 0) == order(1, 0)
     assert order(1, 0) != order(1, 1) != order(2, 1)
-    assert [len(batch) for batch in order(1, 0)] == [8] * 6
-    rows = flat(order(1, 0))
-    assert len(set(rows)) == 48
+    assert sorted(flat(order(1, 0))) == list(range(50))
 
 
-def test_the_order_is_the_same_on_every_machine():
+def test_the_order_is_the_same_on_every_machine_and_with_every_numpy():
     (first, *_) = rows_of(feeder(30_000, 10, 42))
-    assert first == [11911, 4216, 13135, 29056, 17311, 16212, 17662, 6617, 28742, 29241]
+    bits = np.random.Philox(np.random.SeedSequence([42, 0])).random_raw(30_000).tolist()
+    assert first == sorted(range(30_000), key=bits.__getitem__)[:10]
+    assert first == [1117, 27698, 9516, 8334, 7148, 2956, 6593, 25214, 11145, 19912]
 
 
-def test_training_on_few_images_makes_one_batch():
-    assert [len(batch) for batch in rows_of(feeder(6, 16, 0))] == [6]
+@given(st.integers(1, 200), st.integers(1, 50), st.integers(0, 3))
+def test_training_sees_every_row_once_in_batches_of_about_one_size(n_rows, batch_size, seed):
+    some = feeder(n_rows, batch_size, seed)
+    batches = rows_of(some)
+    assert sorted(flat(batches)) == list(range(n_rows))
+    sizes = {len(batch) for batch in batches}
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+    assert len(batches) == len(some) == -(-n_rows // batch_size)
 
 
 @given(st.integers(1, 40), st.integers(1, 50))
@@ -142,21 +148,13 @@ def test_processes_share_every_row_exactly_once(monkeypatch, n_rows, n_processes
     assert sorted(row for share in evaluated for batch in share for row in batch) == list(
         range(n_rows)
     )
-    if n_rows < 12:
-        return
     trained = shares(1)
     monkeypatch.setattr(batches_module, "_share", lambda: (0, 1))
     alone = rows_of(feeder(n_rows, 12, 1))
     for number, batch in enumerate(alone):
         parts = [share[number] for share in trained]
-        assert {len(part) for part in parts} == {12 // n_processes}
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
         assert sorted(flat(parts)) == sorted(batch)
-
-
-def test_batches_that_cannot_be_shared_evenly_are_refused(monkeypatch):
-    monkeypatch.setattr(batches_module, "_share", lambda: (0, 3))
-    with pytest.raises(ConfigError, match="a multiple of 3"):
-        rows_of(feeder(50, 8, 1))
 
 
 PROCESS = """

@@ -234,6 +234,36 @@ def test_a_thousand_copies_cost_a_thousand_comparisons(monkeypatch, spread):
     assert n_calls == 999
 
 
+def test_a_copy_in_a_crowd_of_look_alikes_is_found(monkeypatch):
+    """It is none of the 16 closest, which are compared first and differ."""
+    signatures = random_signatures(60, 0.0005)
+    distance = np.linalg.norm(signatures.astype(float) - signatures[0], axis=1)
+    farthest = int(distance.argmax())
+    assert distance[farthest] < module._RADIUS
+    compared = []
+
+    def only_these(first, second):
+        compared.append((int(first[0]), int(second[0])))
+        return {int(first[0]), int(second[0])} == {0, farthest}
+
+    def read(row):
+        return np.array([row], np.float32)
+
+    monkeypatch.setattr(module, "is_copy", only_these)
+    assert near_duplicates(signatures, read) == ([(0, farthest)], 0)
+    assert len(compared) == len(set(compared)) > 60 * 16 / 2
+    n_pairs = 60 * 59 // 2
+    found = near_duplicates(signatures, read, max_checks=100)
+    assert found.n_unchecked == n_pairs - 100
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_the_unit_of_brightness_does_not_matter(unit):
+    image = exposure(0, 0)
+    turned = np.rot90(image, 1, (1, 2)) * np.float32(unit)
+    assert search([image, turned.astype(np.float32)]).pairs == [(0, 1)]
+
+
 def test_what_lies_beyond_the_limit_is_counted():
     images = [exposure(0, noise) for noise in range(6)]
     assert search(images) == ([], 0)

@@ -171,6 +171,62 @@ def test_of_two_processes_one_builds_and_the_other_waits(spec):
     assert left(spec) == [build(spec).folder]
 
 
+SPOIL = {
+    "the manifest is gone": lambda folder: (folder / "manifest.json").unlink(),
+    "the pixels are gone": lambda folder: (folder / "float32.npy").unlink(),
+    "the pixels are cut short": lambda folder: os.truncate(folder / "float32.npy", 1000),
+    "the names are gone": lambda folder: (folder / "columns.npz").unlink(),
+    "the manifest is cut short": lambda folder: os.truncate(folder / "manifest.json", 10),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOIL)
+def test_a_damaged_pack_is_built_anew(spec, spoil):
+    before = build(spec)
+    expected = before.read(np.arange(36))
+    SPOIL[spoil](before.folder)
+    after = build(spec)
+    np.testing.assert_array_equal(after.read(np.arange(36)), expected)
+    assert left(spec) == [after.folder]
+
+
+def test_a_killed_audit_is_cleared_away_by_the_next_build(spec):
+    audit = spec.cache / "packs" / f"{pack_module._place(spec)}.audit"
+    audit.mkdir(parents=True)
+    (audit / "float32.npy").write_bytes(b"left")
+    pack_module.verify(spec)
+    assert left(spec) == []
+
+
+@pytest.mark.parametrize("cache", [".", "cache", ".cache"])
+def test_a_cache_inside_the_data_is_refused(spec, cache):
+    inside = spec.model_copy(update={"cache": spec.path / cache})
+    with pytest.raises(DatasetError, match=r"lies inside the data; .*--cache"):
+        build(inside)
+
+
+def test_a_cache_that_cannot_be_made_is_named(spec, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match="--cache"):
+        build(spec.model_copy(update={"cache": tmp_path / "file"}))
+
+
+def test_a_name_that_no_list_could_hold_is_refused(spec):
+    try:
+        (spec.path / "train/no/1.npy").rename(spec.path / "train/no/caf\udce9.npy")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(DatasetError, match="no UTF-8"):
+        build(spec)
+
+
+def test_another_range_is_judged_without_a_second_pack(spec):
+    build(spec)
+    wide = build(spec.model_copy(update={"value_range": (0, 0.5)}))
+    assert "out-of-range" in {finding.code for finding in wide.findings}
+    assert left(spec) == [wide.folder]
+
+
 def test_files_that_change_while_they_are_read_give_no_pack(spec, monkeypatch):
     read_and_audit = pack_module.read_and_audit
 

@@ -17,13 +17,14 @@ from lensbench.data.copies import Copies, group_copies
 from lensbench.data.encoding import Kind
 from lensbench.data.finding import Finding, Severity
 from lensbench.data.formats.decode import suffix_of
-from lensbench.data.near_duplicates import MIN_SIDE
+from lensbench.data.near_duplicates import FALSE_ALARMS, MIN_SIDE
 from lensbench.data.sources.source import Source
 from lensbench.data.survey import STATISTICS, ImageFacts, survey
 from lensbench.data.writer import PackWriter
 
 _IMBALANCE = 1.5
 _RARE = 5
+_ABSENT = "(absent)"
 _FALSE_ALARM = 1e-3
 """Chance that a sound data set is suspected by a test of significance, all its tests together."""
 
@@ -152,15 +153,16 @@ def _suspicious_values(
         )
 
 
+_TURNED = f"turned, flipped, shifted or rescaled, or share their noise ({FALSE_ALARMS})"
 _COPIES: Mapping[str, tuple[Severity, str]] = {
     "contradiction": ("error", "images are equal but labelled with different classes"),
     "leak": ("error", "images are equal but in different partitions"),
     "duplicate": ("warning", "images are equal, within their class; no split parts them"),
-    "near-contradiction": ("error", "images are copies of another class's, turned or rescaled"),
-    "near-leak": ("error", "images are copies of another partition's, turned or rescaled"),
+    "near-contradiction": ("error", f"images are copies, {_TURNED}, in different classes"),
+    "near-leak": ("error", f"images are copies, {_TURNED}, in different partitions"),
     "near-duplicate": (
         "warning",
-        "images are copies within their class, turned or rescaled; no split parts them",
+        f"images are copies, {_TURNED}, within their class; no split parts them",
     ),
 }
 
@@ -198,7 +200,7 @@ def _duplicates(
             code="near-unchecked",
             severity="warning",
             message=f"images of fewer than {MIN_SIDE} pixels a side hold too little noise to "
-            "recognise turned or rescaled copies by; only equal images were looked for",
+            "recognise any copy by; only equal ones were looked for, flipped and in quarter turns",
         )
     if copies.n_unchecked:
         yield Finding(
@@ -226,38 +228,65 @@ def _telling_headers(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Itera
     items = [
         {"file type": suffix_of(catalogue.ids[row]) or "", **facts[row].header} for row in sound
     ]
-    labels = catalogue.labels[sound].tolist()
+    labels = [catalogue.classes[k] for k in catalogue.labels[sound]]
     keys = sorted({key for item in items for key in item})
     for key in keys:
-        table = _contingency([item.get(key, "(absent)") for item in items], labels)
-        classes = sorted({label for row in table.values() for label in row})
-        if min(len(table), len(classes)) < 2:
-            continue
-        p = stats.chi2_contingency([[row[k] for k in classes] for row in table.values()]).pvalue
-        # What a guess from this item alone gets right, and what a guess from nothing does.
-        n_informed = sum(max(row.values()) for row in table.values())
-        n_blind = max(Counter(labels).values())
-        if p * len(keys) < _FALSE_ALARM and n_informed > n_blind:
-            listed = "; ".join(
-                f"{value}: "
-                + ", ".join(f"{n} {catalogue.classes[k]}" for k, n in sorted(row.items()))
-                for value, row in sorted(table.items())[:4]
-            )
+        values = [item.get(key, _ABSENT) for item in items]
+        p, how = min(_dependence(values, labels), _order(values, labels))
+        if p * 2 * len(keys) < _FALSE_ALARM:
             yield Finding(
                 code="header-tells-class",
                 severity="warning",
-                message=f"the {key} of a file tells {n_informed / len(labels):.0%} of the classes "
-                f"({listed}); see that files of all classes were written the same way",
+                message=f"the {key} of a file {how}; see that files of all classes were written "
+                "the same way",
             )
 
 
-def _contingency(values: Sequence[str], labels: Sequence[int]) -> dict[str, Counter[int]]:
-    """Count the classes of each value; rare values, such as names and numbers, count as one."""
+def _dependence(values: Sequence[str], labels: Sequence[str]) -> tuple[float, str]:
+    """Return the p-value of a chi-square test of values against classes, and what they tell.
+
+    Rare values, such as names and numbers, count as one.
+    """
     frequency = Counter(values)
-    table: dict[str, Counter[int]] = defaultdict(Counter)
+    table: dict[str, Counter[str]] = defaultdict(Counter)
     for value, label in zip(values, labels, strict=True):
         table[value if frequency[value] >= _RARE else "(various)"][label] += 1
-    return table
+    classes = sorted(set(labels))
+    # What a guess from this item alone gets right, and what a guess from nothing does.
+    n_informed = sum(max(row.values()) for row in table.values())
+    n_blind = max(Counter(labels).values())
+    if min(len(table), len(classes)) < 2 or n_informed == n_blind:
+        return 1.0, ""
+    listed = "; ".join(
+        f"{value}: {', '.join(f'{n} {name}' for name, n in sorted(row.items()))}"
+        for value, row in sorted(table.items())[:4]
+    )
+    p = stats.chi2_contingency([[row[name] for name in classes] for row in table.values()]).pvalue
+    return float(p), f"tells {n_informed / len(labels):.0%} of the classes ({listed})"
+
+
+def _order(values: Sequence[str], labels: Sequence[str]) -> tuple[float, str]:
+    """Return the p-value of a rank test of values that differ from file to file, and the medians.
+
+    They are ordered as numbers if they are numbers, else as texts, as dates are written.
+    """
+    by_class: dict[str, list[str]] = defaultdict(list)
+    for value, label in zip(values, labels, strict=True):
+        if value != _ABSENT:
+            by_class[label].append(value)
+    present = [value for group in by_class.values() for value in group]
+    if len(by_class) < 2 or 2 * len(set(present)) < len(present):
+        return 1.0, ""
+    try:
+        place = {value: float(value) for value in present}
+    except ValueError:
+        place = {value: float(k) for k, value in enumerate(sorted(set(present)))}
+    groups = {name: sorted(group, key=place.__getitem__) for name, group in by_class.items()}
+    p = stats.kruskal(*([place[value] for value in group] for group in groups.values())).pvalue
+    medians = ", ".join(
+        f"{name} {group[len(group) // 2]}" for name, group in sorted(groups.items())
+    )
+    return float(np.nan_to_num(p, nan=1.0)), f"goes with the class (medians: {medians})"
 
 
 def _shifts(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch.distributed
 from numpy.typing import NDArray
 
 from lensbench.data.pack import Pack
-from lensbench.errors import ConfigError
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """(B, C, H, W) float32 images and (B,) int64 labels."""
@@ -35,11 +34,12 @@ class DeviceImages:
     def __init__(self, pack: Pack, device: torch.device, *, resident: bool | None = None) -> None:
         self._pack = pack
         self._device = device
+        self._on_gpu = device.type == "cuda"
         self._divisors = torch.tensor(pack.divisors, device=device)[:, None, None, None]
         self._labels = torch.tensor(pack.labels, device=device)
         self._buffer = torch.empty(0)
         self._copied: torch.cuda.Event | None = None
-        fits = device.type == "cuda" and pack.stored.nbytes < (
+        fits = self._on_gpu and pack.stored.nbytes < (
             _SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(device)[0]
         )
         self._resident = _upload(pack, device) if (fits if resident is None else resident) else None
@@ -51,28 +51,35 @@ class DeviceImages:
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Return the images and labels at some rows of the pack, in the order asked for."""
-        index = torch.from_numpy(rows).to(self._device)
-        values = self._staged(rows) if self._resident is None else self._resident[index]
+        index = self._send(self._pinned(torch.from_numpy(rows)))
+        if self._resident is not None:
+            values = self._resident[index]
+        else:
+            values = self._send(self._gathered(rows))
+            if self._on_gpu:
+                self._copied = torch.cuda.current_stream(self._device).record_event()
         if self._pack.stored.dtype == np.uint16:
             values = values.to(torch.int32).bitwise_and_(0xFFFF)
         return values.float() / self._divisors[index], self._labels[index]
 
-    def _staged(self, rows: NDArray[np.int64]) -> torch.Tensor:
+    def _gathered(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the stored images at some rows, in a buffer that the next call uses again."""
         if self._copied is not None:
             self._copied.synchronize()  # the buffer may still be on its way
         if len(self._buffer) < len(rows):
-            self._buffer = torch.empty(
-                (len(rows), *self._pack.image_shape),
-                dtype=_dtype_of(self._pack),
-                pin_memory=self._device.type == "cuda",
-            )
+            shape = (len(rows), *self._pack.image_shape)
+            self._buffer = self._pinned(torch.empty(shape, dtype=_dtype_of(self._pack)))
         gathered = self._buffer[: len(rows)]
         # With the default mode, "raise", numpy gathers into an array of its own first.
         np.take(_signed(self._pack.stored), rows, axis=0, out=gathered.numpy(), mode="clip")
-        values = gathered.to(self._device, non_blocking=True)
-        if self._device.type == "cuda":
-            self._copied = torch.cuda.current_stream(self._device).record_event()
-        return values
+        return gathered
+
+    def _pinned(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.pin_memory() if self._on_gpu else tensor
+
+    def _send(self, tensor: torch.Tensor) -> torch.Tensor:
+        # Only from pinned memory does a copy not wait for the work that the GPU has left.
+        return tensor.to(self._device, non_blocking=self._on_gpu)
 
 
 def _signed(stored: NDArray[Any]) -> NDArray[Any]:
@@ -96,15 +103,17 @@ class Feeder:
     """Some rows of a pack in batches, each row once.
 
     Where `torch.distributed` runs, every process gets its own share: of each batch in training,
-    of all rows in evaluation, where the shares may differ by one row.
+    of all rows in evaluation. Shares differ by one row at most.
 
     Args:
         images: Where the batches come from.
         rows: (n,) rows of the pack.
-        batch_size: Images per training step, of all processes together; in evaluation of each.
+        batch_size: Most images per training step, of all processes together; in evaluation of
+            each.
         shuffle_seed: For training: every epoch has a new order, that depends on this and the
-            number of the epoch alone, and a smaller last batch is left out, since some layers
-            cannot train on it. None, for evaluation, keeps the order of `rows` and every row.
+            number of the epoch alone, and batches are of equal size, give or take one, since a
+            last one of a few images would count as much as the others. None, for evaluation,
+            keeps the order of `rows`.
     """
 
     def __init__(
@@ -117,7 +126,7 @@ class Feeder:
     ) -> None:
         self._images = images
         self._rows = rows
-        self._batch_size = batch_size if shuffle_seed is None else min(batch_size, len(rows))
+        self._batch_size = batch_size
         self._shuffle_seed = shuffle_seed
         self._epoch = 0
         self._n_delivered = 0
@@ -144,33 +153,39 @@ class Feeder:
         self._n_skipped = state["batches"] % len(self)
 
     def __len__(self) -> int:
-        rank, n_processes = _share()
-        if self._shuffle_seed is not None:
-            return len(self._rows) // self._batch_size
-        return -(-len(self._rows[rank::n_processes]) // self._batch_size)
+        return -(-self._n_to_divide() // self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         first, self._n_skipped = self._n_skipped, 0
-        batches = self._batches()
-        for number in range(first, len(self)):
-            self._n_delivered = number + 1
-            yield self._images.batch(batches(number))
+        for number, rows in enumerate(self._batches()):
+            if number >= first:
+                self._n_delivered = number + 1
+                yield self._images.batch(rows)
 
-    def _batches(self) -> Callable[[int], NDArray[np.int64]]:
-        """Return the function from the number of a batch to this process's rows."""
+    def _batches(self) -> list[NDArray[np.int64]]:
+        """Return this process's rows of each batch."""
         rank, n_processes = _share()
-        size = self._batch_size
         if self._shuffle_seed is None:
             share = self._rows[rank::n_processes]
-            return lambda number: share[number * size : (number + 1) * size]
-        if size % n_processes:
-            raise ConfigError(
-                f"{n_processes} processes cannot share batches of {size} images evenly; choose a "
-                f"batch size that is a multiple of {n_processes}"
-            )
-        draw = np.random.default_rng([self._shuffle_seed, self._epoch])
-        order = self._rows[draw.permutation(len(self._rows))]
-        return lambda number: order[number * size : (number + 1) * size][rank::n_processes]
+            return [
+                share[first : first + self._batch_size]
+                for first in range(0, len(share), self._batch_size)
+            ]
+        order = self._rows[_shuffled(len(self._rows), self._shuffle_seed, self._epoch)]
+        return [batch[rank::n_processes] for batch in np.array_split(order, len(self))]
+
+    def _n_to_divide(self) -> int:
+        rank, n_processes = _share()
+        return len(self._rows if self._shuffle_seed is not None else self._rows[rank::n_processes])
+
+
+def _shuffled(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return 0 to n - 1 in an order that no release of NumPy changes.
+
+    NumPy promises that for the bits of its generators, not for its permutations (NEP 19).
+    """
+    bits = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(n)
+    return np.argsort(bits, kind="stable")
 
 
 def _share() -> tuple[int, int]:

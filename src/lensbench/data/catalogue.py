@@ -94,13 +94,18 @@ def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
             missing from a partition; the images lie under more than one root; or a file of labels
             names an image twice, with a name that fits several, or one that is not there.
     """
-    names = [name for name in source.names() if not _is_debris(name)]
+    names = source.names()
     images = [name for name in names if suffix_of(name)]
     if not images:
         raise DatasetError(
             f"{source.path}: no images found among {len(names)} files; "
-            f"looked for {', '.join(sorted(SUFFIXES))}"
+            f"looked for {', '.join(sorted(SUFFIXES))}. An archive is read where it lies: name it"
         )
+    for name in images:
+        if not _is_text(name):
+            raise DatasetError(
+                f"{source.path}: the name {name!r} is no UTF-8, which no list could hold; rename it"
+            )
     if labels is None:
         places = [_place(source.path, name) for name in images]
         _require_one_root(source.path, places)
@@ -140,8 +145,12 @@ def _strangers(
     return tuple(sorted(name for name in others if PurePosixPath(name).parent in folders))
 
 
-def _is_debris(name: str) -> bool:
-    return any(part == "__MACOSX" or part.startswith(".") for part in PurePosixPath(name).parts)
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _composed(name: str) -> str:
@@ -187,7 +196,7 @@ def _labelled(path: Path, images: Sequence[str], labels: Path) -> list[_Place]:
                     f"{labels}: {key!r} fits {len(members)} images, {members[0]} and "
                     f"{members[1]}; write their paths"
                 )
-    top = posixpath.commonpath([posixpath.dirname(member) for member in label_of] or [""])
+    top = posixpath.commonpath([posixpath.dirname(member) for member in images])
     places = []
     for member, label in label_of.items():
         folders = PurePosixPath(_composed(member)).parts[:-1]

@@ -45,7 +45,10 @@ def group_copies(facts: Sequence[ImageFacts], read: Callable[[int], NDArray[np.f
         return Copies(exact, exact, 0)  # not fit to be stored, and so not to be read again
     signatures = np.array([facts[row].signature for row in rows], dtype=np.float32)
     found = near_duplicates(signatures, lambda i: read(rows[i]))
-    near = _joined(exact, [(rows[i], rows[j]) for i, j in found.pairs])
+    pairs = [(rows[i], rows[j]) for i, j in found.pairs]
+    upright: dict[str, int] = {}
+    pairs += [(upright.setdefault(facts[row].turned_digest or str(row), row), row) for row in rows]
+    near = _joined(exact, pairs)
     return Copies(exact, near, found.n_unchecked)
 
 

@@ -13,7 +13,7 @@ Kind = Literal["uint8", "uint16", "float16", "float32"]
 
 _MOST_COUNTS = 2**16 - 1
 _OF_PICTURES = (np.float32(2**8 - 1), np.float32(2**16 - 1))
-_N_SAMPLED = 512
+_N_SAMPLED = 256
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,8 @@ def encode(pixels: NDArray[np.float32]) -> Encoded:
     Args:
         pixels: (C, H, W) float32, finite.
     """
-    counts = _as_counts(pixels)
-    if counts is not None:
-        return counts
-    with np.errstate(over="ignore"):
-        half = pixels.astype(np.float16)
-    if _same(half.astype(np.float32), pixels):
-        return Encoded(half, 1)
-    return Encoded(pixels, 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # a guess may be far off
+        return _as_counts(pixels) or _as_half(pixels) or Encoded(pixels, 1)
 
 
 def decode(values: NDArray[np.generic], divisors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -95,6 +89,11 @@ def _as_counts(pixels: NDArray[np.float32]) -> Encoded | None:
             small = counts.max() < 2**8
             return Encoded(counts.astype(np.uint8 if small else np.uint16), float(divisor))
     return None
+
+
+def _as_half(pixels: NDArray[np.float32]) -> Encoded | None:
+    half = pixels.astype(np.float16)
+    return Encoded(half, 1) if _same(half.astype(np.float32), pixels) else None
 
 
 def _divisors(sample: NDArray[np.float32], values: NDArray[np.float32]) -> Iterator[np.float32]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,6 +80,13 @@ class Pack:
         return groups
 
     @property
+    def exact_groups(self) -> NDArray[np.int64]:
+        """(N,) int64; as `groups`, of images with equal pixels alone."""
+        _, first, group = np.unique(self.digests, return_index=True, return_inverse=True)
+        exact: NDArray[np.int64] = first[group]
+        return exact
+
+    @property
     def digests(self) -> NDArray[np.str_]:
         """(N,) hexadecimal digests of the pixels."""
         digests: NDArray[np.str_] = self._columns["digests"]
@@ -124,17 +130,19 @@ def open_or_build_pack(spec: DataSpec) -> Pack:
     root = packs_folder(spec)
     place, stamp = _place(spec), _stamp(spec, source)
     folder = root / f"{place}-{stamp}"
-    if not _is_complete(folder):
+    pack = _opened(folder)
+    if pack is None:
         with _alone(root / f"{place}.lock", spec.path):
-            if not _is_complete(folder):
+            pack = _opened(folder)
+            if pack is None:
+                for old in root.glob(f"{place}-*"):
+                    _discard(old)
                 _build(spec, source, folder)
                 if _stamp(spec, open_source(spec.path)) != stamp:
-                    shutil.rmtree(folder, ignore_errors=True)
+                    _discard(folder)
                     raise DatasetError(f"{spec.path}: files changed while they were read; go again")
-                for other in root.glob(f"{place}-*"):
-                    if other != folder:
-                        shutil.rmtree(other, ignore_errors=True)
-    return open_pack(folder)
+                pack = open_pack(folder)
+    return pack
 
 
 def verify(spec: DataSpec) -> Audit:
@@ -143,9 +151,15 @@ def verify(spec: DataSpec) -> Audit:
     Raises:
         DatasetError: There are no images, or they are not labelled.
     """
-    source = open_source(spec.path)
-    with tempfile.TemporaryDirectory(prefix="audit-", dir=packs_folder(spec)) as folder:
-        images = read_and_audit(spec, source, Path(folder))
+    source, root = open_source(spec.path), packs_folder(spec)
+    folder = root / f"{_place(spec)}.audit"
+    with _alone(root / f"{_place(spec)}.lock", spec.path):
+        _discard(folder)
+        folder.mkdir()
+        try:
+            images = read_and_audit(spec, source, folder)
+        finally:
+            _discard(folder)
     counts = np.bincount(images.catalogue.labels).tolist()
     return Audit(
         path=spec.path,
@@ -156,9 +170,21 @@ def verify(spec: DataSpec) -> Audit:
 
 
 def packs_folder(spec: DataSpec) -> Path:
-    """Return the folder of all packs, which then exists."""
+    """Return the folder of all packs, which then exists.
+
+    Raises:
+        DatasetError: It cannot be made, or lies among the images.
+    """
     root = (spec.cache or platformdirs.user_cache_path("lensbench")) / "packs"
-    root.mkdir(parents=True, exist_ok=True)
+    if root.resolve().is_relative_to(spec.path.resolve()):
+        raise DatasetError(f"{root} lies inside the data; name another folder with --cache")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(
+            f"{root}: cannot keep packed images there ({error.strerror}); name another folder "
+            "with --cache"
+        ) from error
     return root
 
 
@@ -190,9 +216,24 @@ def fingerprint(ids: Iterable[str], classes: Iterable[str], digests: Iterable[st
     return whole.hexdigest()[:16]
 
 
+def _opened(folder: Path) -> Pack | None:
+    """Open a pack; None if there is none, or a damaged one."""
+    if not (folder / "columns.npz").is_file():
+        return None
+    try:
+        return open_pack(folder)
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _discard(folder: Path) -> None:
+    # First what makes it complete: where somebody uses the rest, that cannot be deleted.
+    (folder / "manifest.json").unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _build(spec: DataSpec, source: Source, folder: Path) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
         images = read_and_audit(spec, source, partial)
@@ -231,8 +272,7 @@ def _require_usable(spec: DataSpec, findings: tuple[Finding, ...]) -> None:
 
 def _place(spec: DataSpec) -> str:
     """Name where the data are, and how they are read."""
-    parts = (spec.path.resolve(), spec.labels and spec.labels.resolve(), spec.value_range)
-    return _short_hash(repr([str(part) for part in parts]))
+    return _short_hash(f"{spec.path.resolve()} {spec.labels and spec.labels.resolve()}")
 
 
 def _stamp(spec: DataSpec, source: Source) -> str:
@@ -240,15 +280,12 @@ def _stamp(spec: DataSpec, source: Source) -> str:
         labels = spec.labels.read_bytes() if spec.labels else b""
     except OSError as error:
         raise DatasetError(f"{spec.labels}: no readable file of labels: {error}") from error
-    return _short_hash(f"{PACK_VERSION} {source.stamp()} {hashlib.sha256(labels).hexdigest()}")
+    known = (PACK_VERSION, source.stamp(), hashlib.sha256(labels).hexdigest(), spec.value_range)
+    return _short_hash(repr(known))
 
 
 def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _is_complete(folder: Path) -> bool:
-    return (folder / "manifest.json").exists()
 
 
 @contextmanager

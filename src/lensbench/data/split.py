@@ -99,6 +99,7 @@ def make_split(
             class.
     """
     convention = _choose(catalogue, spec, default)
+    _require_no_idle_fraction(catalogue, spec, convention)
     rows = _by_partition(_read_csv(catalogue, spec.file) if spec.file else catalogue.partitions)
     draw = _Draw(catalogue, groups, spec.seed)
     if spec.fold is not None:
@@ -167,6 +168,22 @@ def _choose(catalogue: Catalogue, spec: SplitSpec, default: DefaultSplit) -> Spl
             f"data, which have {found}; {way_out}"
         )
     return convention
+
+
+def _require_no_idle_fraction(
+    catalogue: Catalogue, spec: SplitSpec, convention: SplitConvention
+) -> None:
+    """Refuse a setting that the convention would pass over in silence."""
+    idle = []
+    if spec.test_fraction != SplitSpec().test_fraction and convention != "stratified":
+        idle.append("test_fraction")
+    if spec.validation_fraction is not None and convention in ("given", "csv"):
+        idle.append("validation_fraction")
+    if idle:
+        raise DatasetError(
+            f"{catalogue.path}: the split {convention!r} has its parts already and does not use "
+            f"{' and '.join(idle)}; leave it out, or choose another split"
+        )
 
 
 def _by_partition(partitions: Iterable[str]) -> dict[str, list[int]]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +14,7 @@ from lensbench.data.catalogue import Catalogue
 from lensbench.data.encoding import Encoded, encode
 from lensbench.data.formats.decode import as_float32, decode
 from lensbench.data.formats.fault import ImageFault
-from lensbench.data.near_duplicates import signature
+from lensbench.data.near_duplicates import MIN_SIDE, signature
 from lensbench.data.sources.source import Load, Source
 from lensbench.errors import DatasetError
 
@@ -31,6 +28,8 @@ class ImageFacts:
 
     Attributes:
         digest: SHA-256 of shape and float32 values, 32 hexadecimal digits.
+        turned_digest: One that is the same for the image turned and flipped; of images that are
+            too small for `near_duplicates`, else empty.
         shape: (C, H, W).
         header: What the file says beside its pixels, and how these can be stored exactly.
         statistics: As named in `STATISTICS`.
@@ -39,6 +38,7 @@ class ImageFacts:
     """
 
     digest: str = ""
+    turned_digest: str = ""
     shape: tuple[int, ...] = ()
     header: Mapping[str, str] = field(default_factory=dict)
     statistics: tuple[float, ...] = ()
@@ -59,27 +59,14 @@ def survey(catalogue: Catalogue, source: Source, sink: ImageSink | None = None) 
     row_of = {member: row for row, member in enumerate(catalogue.members)}
     facts = [ImageFacts()] * len(catalogue)
     with tqdm(total=len(catalogue), desc="reading images", unit="image", leave=False) as progress:
-        for member, (fact, image) in _examined(source.contents(catalogue.members)):
+        # Not in threads: the interpreter's lock costs more than a second core gives.
+        for member, load in source.contents(catalogue.members):
+            fact, image = _examine(member, load)
             facts[row_of[member]] = fact
             if image is not None and sink is not None:
                 sink(row_of[member], image)
             progress.update()
     return facts
-
-
-def _examined(
-    contents: Iterable[tuple[str, Load]],
-) -> Iterator[tuple[str, tuple[ImageFacts, Encoded | None]]]:
-    n_threads = min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(n_threads) as pool:
-        waiting: deque[tuple[str, Future[tuple[ImageFacts, Encoded | None]]]] = deque()
-        for member, load in contents:
-            waiting.append((member, pool.submit(_examine, member, load)))
-            if len(waiting) > 4 * n_threads:  # what has been read but not used is bounded
-                first, result = waiting.popleft()
-                yield first, result.result()
-        for first, result in waiting:
-            yield first, result.result()
 
 
 def _examine(member: str, load: Load) -> tuple[ImageFacts, Encoded | None]:
@@ -95,16 +82,40 @@ def _examine(member: str, load: Load) -> tuple[ImageFacts, Encoded | None]:
     except (OSError, DatasetError) as error:
         return ImageFacts(fault=ImageFault("unreadable", str(error))), None
     encoded = encode(pixels)
-    digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(pixels.data)
+    is_small = min(pixels.shape[1:]) < MIN_SIDE
     fact = ImageFacts(
-        digest=digest.hexdigest()[:32],
+        digest=_digest(pixels),
+        turned_digest=_turned_digest(pixels) if is_small else "",
         shape=pixels.shape,
-        header={**image.header, "values": encoded.kind},
+        header={**image.header, "values": _grid(encoded)},
         statistics=(lowest, highest, *_moments(pixels)),
         signature=signature(pixels),
     )
     return fact, encoded
+
+
+def _grid(image: Encoded) -> str:
+    """Say what values an image has; how many counts the brightest pixel has is no matter."""
+    if image.kind in ("float16", "float32"):
+        return image.kind
+    return f"multiples of 1/{image.divisor:g}" if image.divisor in (255, 65535) else "counts"
+
+
+def _digest(pixels: NDArray[np.float32]) -> str:
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()[:32]
+
+
+def _turned_digest(pixels: NDArray[np.float32]) -> str:
+    """Return a digest that the eight symmetries of the frame do not change."""
+    upright = (pixels, pixels.swapaxes(1, 2))
+    return min(
+        _digest(image[:, ::down, ::right])
+        for image in upright
+        for down in (1, -1)
+        for right in (1, -1)
+    )
 
 
 def _moments(pixels: NDArray[np.float32]) -> tuple[float, float, float]:
@@ -113,4 +124,5 @@ def _moments(pixels: NDArray[np.float32]) -> tuple[float, float, float]:
     centre = pixels[:, height // 4 : -(height // 4) or None, width // 4 : -(width // 4) or None]
     total = float(pixels.sum(dtype=np.float64))
     share = float(centre.sum(dtype=np.float64)) / total if total else 0.0
-    return total / pixels.size, float(pixels.std()), share
+    deviation = float(pixels.std(dtype=np.float64))
+    return total / pixels.size, deviation, share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class PackWriter:
     def __init__(self, folder: Path, n_images: int) -> None:
         self._folder = folder
         self._divisors = np.ones(n_images, dtype=np.float32)
+        self._is_written = np.zeros(n_images, dtype=bool)
         self._stored: np.memmap[Any, Any] | None = None
         self._kind: Kind = "uint8"
 
@@ -42,6 +44,7 @@ class PackWriter:
         wide = widen(image, kind)
         stored[row] = wide.values
         self._divisors[row] = wide.divisor
+        self._is_written[row] = True
 
     def read(self, row: int) -> NDArray[np.float32]:
         """Return the image (C, H, W) float32 that was written to a row."""
@@ -53,7 +56,10 @@ class PackWriter:
         """Finish the files; return the dtype that `stored` has."""
         if self._stored is not None:
             self._stored.flush()
-            self._stored = None  # Windows renames no folder in which a file is open
+            self._stored = None  # Windows renames no folder, and deletes no file, that is open
+        for file in self._folder.glob("*.npy"):
+            if file.stem != self._kind:
+                file.unlink()
         np.save(self._folder / "divisors.npy", self._divisors)
         return self._kind
 
@@ -61,20 +67,19 @@ class PackWriter:
         whole = (len(self._divisors), *shape)
         self._require_space(int(np.prod(whole)) * np.dtype(kind).itemsize)
         self._kind = kind
-        self._stored = np.lib.format.open_memmap(
-            self._folder / f"{kind}.npy", mode="w+", dtype=np.dtype(kind), shape=whole
-        )
+        file = self._folder / f"{kind}.npy"
+        self._stored = np.lib.format.open_memmap(file, mode="w+", dtype=np.dtype(kind), shape=whole)
+        if hasattr(os, "posix_fallocate"):  # else the file has holes until they are written
+            with file.open("r+b") as handle:
+                os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
         return self._stored
 
     def _widen(self, narrow: np.memmap[Any, Any], kind: Kind) -> np.memmap[Any, Any]:
-        file = self._folder / f"{self._kind}.npy"
         stored = self._create(kind, narrow.shape[1:])
-        for row, values in enumerate(narrow):
-            wide = widen(Encoded(values, float(self._divisors[row])), kind)
+        for row in np.flatnonzero(self._is_written):
+            wide = widen(Encoded(narrow[row], float(self._divisors[row])), kind)
             stored[row] = wide.values
             self._divisors[row] = wide.divisor
-        del narrow
-        file.unlink()
         return stored
 
     def _require_space(self, n_bytes: int) -> None:

@@ -39,6 +39,8 @@ class LastStep(ModelCheckpoint):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Write the state after a step, if the last time was long ago."""
+        if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            return  # the epoch is not over before its validation, after which it is written
         if time.monotonic() - self._clock >= SECONDS_BETWEEN_CHECKPOINTS:
             trainer.save_checkpoint(self._file)
             self._clock = time.monotonic()

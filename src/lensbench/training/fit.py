@@ -100,10 +100,7 @@ def fit(
         history=History(epochs=tuple(training.epochs), kept_epoch=kept_epoch),
         timing=Timing(
             fit_seconds=training.train_seconds + training.validation_seconds,
-            n_train_images_per_second=len(batches)
-            * min(recipe.batch_size, len(train))
-            * recipe.epochs
-            / training.train_seconds,
+            n_train_images_per_second=len(train) * recipe.epochs / training.train_seconds,
         ),
         accelerator=root.type,
         device=torch.cuda.get_device_name(root) if root.type == "cuda" else None,

@@ -289,7 +289,7 @@ def test_headers_say_what_may_give_a_class_away():
     hdu.header["HISTORY"] = "long"
     header = decode(files.fits_file(hdu), "x.fits").header
     assert header["FITS OBJECT"] == "'vortex  '"
-    assert "FITS HISTORY" not in header
+    assert header["FITS HISTORY"] == "long"
 
     def fill(file):
         file["image"] = image
@@ -298,7 +298,8 @@ def test_headers_say_what_may_give_a_class_away():
 
     header = decode(files.hdf5(fill), "x.h5").header
     assert header["attribute mass"] == "3.5"
-    assert header["attribute by"] == "x" * 80
+    assert header["attribute by"].startswith("x" * 60 + "… ")
+    assert len(header["attribute by"]) < 80
     noise = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
     good, poor = (decode(files.picture(noise, "jpeg", quality=q), "x.jpg").header for q in (90, 50))
     assert good["segments"] == "APP0 DQT SOF0 DHT SOS"

@@ -6,6 +6,7 @@ import gzip
 import io
 import math
 import warnings
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 _WIDEST_SAMPLE = 8  # bytes: BSCALE may turn any integer into float64
 _CODECS = frozenset({"RICE_1", "GZIP_1", "GZIP_2", "NOCOMPRESS"})
 _GZIPPED = {"GZIP_1": ("COMPRESSED_DATA",), "GZIP_2": ("COMPRESSED_DATA",)}
-_NO_KEYWORDS = frozenset({"", "COMMENT", "HISTORY", "END"})
+_PROSE = frozenset({"COMMENT", "HISTORY"})
+_NO_KEYWORDS = frozenset({"", "END"})
 
 
 def read_fits_gz(content: bytes) -> Decoded:
@@ -59,13 +61,21 @@ def read_fits(content: bytes) -> Decoded:
             if any(isinstance(hdu, fits.CompImageHDU) for hdu in images):
                 _require_safe_tiles(content, images)
             pixels = np.stack([hdu.data for hdu in images])  # in native byte order
-            header = {
-                f"FITS {card.keyword}": _value(card)
-                for hdu in hdus
-                for card in hdu.header.cards
-                if card.keyword not in _NO_KEYWORDS
-            }
-    return Decoded(channels_first(pixels[0] if len(pixels) == 1 else pixels), 1.0, as_texts(header))
+            header = as_texts(_cards(hdus))
+    return Decoded(channels_first(pixels[0]) if len(pixels) == 1 else pixels, 1.0, header)
+
+
+def _cards(hdus: fits.HDUList) -> dict[str, str]:
+    """Return the value of each card, and all lines of a comment or history as one."""
+    values: dict[str, list[str]] = defaultdict(list)
+    for i, hdu in enumerate(hdus):
+        place = f"FITS HDU {i} " if i else "FITS "
+        for card in hdu.header.cards:
+            if card.keyword in _PROSE:
+                values[place + card.keyword].append(str(card.value))
+            elif card.keyword not in _NO_KEYWORDS:
+                values[place + card.keyword].append(_value(card))
+    return {name: " ".join(lines) for name, lines in values.items()}
 
 
 def _require_whole(hdus: fits.HDUList, content: bytes) -> None:

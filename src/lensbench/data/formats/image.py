@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -54,8 +55,16 @@ def as_float32(image: Decoded) -> NDArray[np.float32]:
 
 
 def as_texts(items: Mapping[str, object]) -> dict[str, str]:
-    """Spell what a header says, each item cut to 80 characters."""
-    return {name: str(item)[:_MAX_TEXT] for name, item in items.items()}
+    """Spell what a header says, items of more than 80 characters by their beginning and hash."""
+    return {name: _shortened(str(item)) for name, item in items.items()}
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _MAX_TEXT:
+        return text
+    return (
+        f"{text[: _MAX_TEXT - 20]}… {hashlib.sha256(text.encode(errors='replace')).hexdigest()[:8]}"
+    )
 
 
 def full_scale_of(dtype: np.dtype[np.generic]) -> float:
@@ -67,11 +76,14 @@ def full_scale_of(dtype: np.dtype[np.generic]) -> float:
 def channels_first(array: NDArray[np.generic]) -> NDArray[np.generic]:
     """View (H, W), (C, H, W) or (H, W, C) as (C, H, W); other shapes are returned as they are.
 
-    The channels are the first axis, unless the last one is shorter and has at most `MAX_CHANNELS`.
+    The channels are the first axis, unless the last one is the shortest and has at most
+    `MAX_CHANNELS`.
     """
     if array.ndim == 2:
         return array[np.newaxis]
-    if array.ndim == 3 and array.shape[2] <= min(array.shape[0] - 1, MAX_CHANNELS):
+    if array.ndim == 3 and array.shape[2] <= min(
+        array.shape[0] - 1, array.shape[1] - 1, MAX_CHANNELS
+    ):
         return np.moveaxis(array, 2, 0)
     return array
 

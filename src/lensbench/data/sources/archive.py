@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from lensbench.data.formats.fault import MAX_FILE_BYTES
 from lensbench.data.formats.zipped import read_member, require_bounded
-from lensbench.data.sources.source import Load, file_stamp
+from lensbench.data.sources.source import Load, file_stamp, is_debris
 from lensbench.errors import DatasetError
 
 _MAX_TOTAL_BYTES, _MAX_RATIO = 2**30, 200
@@ -60,12 +60,12 @@ class ZipSource:
         return file_stamp(self.path)
 
     def names(self) -> list[str]:
-        """Return the names of all files, sorted.
+        """Return the names of all files but hidden ones, sorted.
 
         Raises:
             DatasetError: The archive is damaged or hostile.
         """
-        return sorted(self._members)
+        return sorted(name for name in self._members if not is_debris(name))
 
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
         """Yield each name with how to read it, in the order of the archive.
@@ -112,12 +112,12 @@ class TarSource:
         return file_stamp(self.path)
 
     def names(self) -> list[str]:
-        """Return the names of all files, sorted.
+        """Return the names of all files but hidden ones, sorted.
 
         Raises:
             DatasetError: The archive is damaged or hostile.
         """
-        return sorted(self._members)
+        return sorted(name for name in self._members if not is_debris(name))
 
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
         """Yield each name with its content, in the order of the archive: one pass over it.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
 from collections.abc import Collection, Iterator
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from lensbench.data.formats.decode import suffix_of
 from lensbench.data.formats.fault import MAX_FILE_BYTES
-from lensbench.data.sources.source import Load
+from lensbench.data.sources.source import Load, is_debris
 from lensbench.errors import DatasetError
 
 
@@ -23,28 +26,33 @@ class _State(NamedTuple):
     changed_ns: int
 
 
+_N_AHEAD = 256
 _UNREADABLE = _State(0, 0, 0)  # a broken link, say; reading it will tell
 
 
 class FolderSource:
-    """The regular files below a folder, listed once; links to folders are followed once."""
+    """The regular files below a folder, listed once; links to folders are followed once.
+
+    Hidden files and folders do not count: systems add and change them as they like.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def stamp(self) -> str:
-        """Return the hash of names, sizes and times of change.
+        """Return the hash of all names, and of sizes and times of change of the images.
 
         Raises:
             DatasetError: A folder cannot be listed.
         """
         digest = hashlib.sha256()
         for name in self.names():
-            digest.update(f"{name}\0{self._files[name]}\n".encode(errors="surrogateescape"))
+            state = self._files[name] if suffix_of(name) else ""
+            digest.update(f"{name}\0{state}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     def names(self) -> list[str]:
-        """Return the names of all files, sorted.
+        """Return the names of all files but hidden ones, sorted.
 
         Raises:
             DatasetError: A folder cannot be listed.
@@ -53,8 +61,24 @@ class FolderSource:
 
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
         """Yield each name with how to read it, in the order given."""
+        coming = iter(names)
+        for name in islice(coming, _N_AHEAD):
+            self._announce(name)
         for name in names:
+            if (later := next(coming, None)) is not None:
+                self._announce(later)
             yield name, partial(self._load, name)
+
+    def _announce(self, name: str) -> None:
+        """Let the system fetch a file from the disk while others are worked on."""
+        if not hasattr(os, "posix_fadvise"):
+            return
+        with contextlib.suppress(OSError):  # a system that cannot; a file that reading will name
+            file = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(file)
 
     def _load(self, name: str) -> bytes:
         if self._files[name].n_bytes > MAX_FILE_BYTES:
@@ -85,10 +109,19 @@ def _walk(root: Path) -> Iterator[tuple[str, _State]]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = prefix + entry.name
-                if entry.is_dir():
+                if is_debris(name):
+                    continue
+                if _is_folder(entry):
                     (links if entry.is_symlink() else folders).append((entry.path, f"{name}/"))
                 elif (state := _state(entry)) is not None:
                     yield name, state
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _state(entry: os.DirEntry[str]) -> _State | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from lensbench.errors import DatasetError
 
 Load = Callable[[], bytes]
-"""Reads one file; may be called in another thread. It raises DatasetError or OSError."""
+"""Reads one file. It raises DatasetError or OSError."""
 
 
 class Source(Protocol):
@@ -30,7 +30,7 @@ class Source(Protocol):
         ...
 
     def names(self) -> list[str]:
-        """Return the names of all regular files, sorted.
+        """Return the names of all regular files, sorted; hidden ones and `__MACOSX` do not count.
 
         Raises:
             DatasetError: The files cannot be listed, or it would be dangerous to read them.
@@ -51,6 +51,11 @@ class Source(Protocol):
         ...
 
 
+def is_debris(name: str) -> bool:
+    """Whether a file is hidden, or of those that macOS adds to archives."""
+    return any(part == "__MACOSX" or part.startswith(".") for part in PurePosixPath(name).parts)
+
+
 def file_stamp(path: Path) -> str:
     """Return a short text that changes when a file does.
 
@@ -61,5 +66,5 @@ def file_stamp(path: Path) -> str:
         status = path.stat()
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror}") from error
-    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev, status.st_ino)
+    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return hashlib.sha256(repr(state).encode()).hexdigest()
