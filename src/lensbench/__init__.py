@@ -13,7 +13,7 @@ from lensbench.api import (
     simulate,
     verify,
 )
-from lensbench.config import DATASET_URL, RECIPES, MachineSpec, Recipe, SplitSpec
+from lensbench.config import DATASET_URL, RECIPES, DataSpec, MachineSpec, Recipe, SplitSpec
 from lensbench.errors import LensbenchError
 from lensbench.evaluation.estimate import Estimate
 from lensbench.outcome import Predictions
@@ -26,6 +26,7 @@ __all__ = [
     "DATASET_URL",
     "RECIPES",
     "ContractModel",
+    "DataSpec",
     "Estimate",
     "LensbenchError",
     "MachineSpec",

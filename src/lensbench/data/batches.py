@@ -59,8 +59,9 @@ class DeviceImages:
             if self._on_gpu:
                 self._copied = torch.cuda.current_stream(self._device).record_event()
         if self._pack.stored.dtype == np.uint16:
-            values = values.to(torch.int32).bitwise_and_(0xFFFF)
-        return values.float() / self._divisors[index], self._labels[index]
+            values = _unsigned(values)
+        pixels = values.to(torch.float32, copy=True)  # the buffer will be used again
+        return pixels.div_(self._divisors[index]), self._labels[index]
 
     def _gathered(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """Return the stored images at some rows, in a buffer that the next call uses again."""
@@ -85,6 +86,13 @@ class DeviceImages:
 def _signed(stored: NDArray[Any]) -> NDArray[Any]:
     """See uint16 as int16, since devices can index and copy only that."""
     return stored.view(np.int16) if stored.dtype == np.uint16 else stored
+
+
+def _unsigned(values: torch.Tensor) -> torch.Tensor:
+    """Undo `_signed`; not every device can convert uint16."""
+    if values.device.type == "cpu":
+        return values.view(torch.uint16)
+    return values.to(torch.int32).bitwise_and_(0xFFFF)
 
 
 def _dtype_of(pack: Pack) -> torch.dtype:
