@@ -100,6 +100,15 @@ def test_a_step_that_a_sample_of_the_pixels_does_not_show_is_found():
     assert (image.kind, image.divisor) == ("uint16", 801)
 
 
+@pytest.mark.parametrize("place", [1, 77, 149])
+def test_a_pixel_that_is_no_count_is_kept_though_a_sample_does_not_show_it(place):
+    pixels = (RNG.integers(0, 801, (1, 150, 150)) / 800).astype(np.float32)
+    pixels[0, 3, place] = np.float32(1 / np.pi)
+    image = encode(pixels)
+    assert image.kind == "float32"
+    np.testing.assert_array_equal(decoded(image), pixels)
+
+
 def test_the_real_images_are_counts(shared):
     files = sorted((shared / "data/common_test_1").glob("exact*/**/*.npy"))
     assert len(files) == 315

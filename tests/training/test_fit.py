@@ -174,6 +174,23 @@ def test_a_fit_that_stopped_while_validating_validates_that_epoch(
     )
 
 
+def test_each_step_draws_anew_and_a_second_fit_draws_the_same(pack, tmp_path, monkeypatch):
+    drawn: list[list[tuple[float, float]]] = []
+
+    def watched(images, recipe, generator):
+        # What augmentation draws, and what dropout will.
+        drawn[-1].append((float(torch.rand((), generator=generator)), float(torch.rand(()))))
+        return images
+
+    monkeypatch.setattr(module, "augment", watched)
+    for name in ("one", "other"):
+        drawn.append([])
+        run(pack, tmp_path / name, recipe(), network())
+    one, other = drawn
+    assert one == other
+    assert len(set(one)) == len(one) == 15
+
+
 def test_the_same_seed_gives_the_same_weights(pack, tmp_path):
     one, other = network(), network()
     for i, classifier in enumerate((one, other)):
