@@ -11,6 +11,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from typing import NamedTuple
 
 from lensbench.data.formats.fault import MAX_FILE_BYTES
 from lensbench.data.formats.zipped import read_member, require_bounded
-from lensbench.data.sources.source import Load, file_stamp, is_debris
+from lensbench.data.sources.source import Load, SingleFile, is_debris
 from lensbench.errors import DatasetError
 
 _MAX_TOTAL_BYTES, _MAX_RATIO = 2**30, 200
@@ -45,19 +46,13 @@ class _Member(NamedTuple):
     is_folder: bool = False
 
 
-class ZipSource:
-    """The members of a zip archive."""
+class _Archive(SingleFile, ABC):
+    """What zip and tar archives have in common."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def stamp(self) -> str:
-        """Return the hash of the archive's size, times and place.
-
-        Raises:
-            DatasetError: There is no such file.
-        """
-        return file_stamp(self.path)
+    @cached_property
+    @abstractmethod
+    def _members(self) -> dict[str, _Member]:
+        """The files by name, in the order of the archive."""
 
     def names(self) -> list[str]:
         """Return the names of all files but hidden ones, sorted.
@@ -66,6 +61,10 @@ class ZipSource:
             DatasetError: The archive is damaged or hostile.
         """
         return sorted(name for name in self._members if not is_debris(name))
+
+
+class ZipSource(_Archive):
+    """The members of a zip archive."""
 
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
         """Yield each name with how to read it, in the order of the archive.
@@ -97,27 +96,8 @@ class ZipSource:
         return _harmless(self.path, sorted(members, key=lambda member: member.position))
 
 
-class TarSource:
+class TarSource(_Archive):
     """The members of a tar archive, plain or compressed, read from front to back."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def stamp(self) -> str:
-        """Return the hash of the archive's size, times and place.
-
-        Raises:
-            DatasetError: There is no such file.
-        """
-        return file_stamp(self.path)
-
-    def names(self) -> list[str]:
-        """Return the names of all files but hidden ones, sorted.
-
-        Raises:
-            DatasetError: The archive is damaged or hostile.
-        """
-        return sorted(name for name in self._members if not is_debris(name))
 
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
         """Yield each name with its content, in the order of the archive: one pass over it.

@@ -56,15 +56,21 @@ def is_debris(name: str) -> bool:
     return any(part == "__MACOSX" or part.startswith(".") for part in PurePosixPath(name).parts)
 
 
-def file_stamp(path: Path) -> str:
-    """Return a short text that changes when a file does.
+class SingleFile:
+    """A source that is one file, which changes when anything in it does."""
 
-    Raises:
-        DatasetError: There is no such file.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}") from error
-    state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return hashlib.sha256(repr(state).encode()).hexdigest()
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def stamp(self) -> str:
+        """Return the hash of the file's size and times of change.
+
+        Raises:
+            DatasetError: There is no such file.
+        """
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise DatasetError(f"{self.path}: {error.strerror}") from error
+        state = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return hashlib.sha256(repr(state).encode()).hexdigest()

@@ -19,7 +19,7 @@ from lensbench.data.formats.arrays import NpyHeader, npy_array, npy_header
 from lensbench.data.formats.fault import ImageFault, require_affordable
 from lensbench.data.formats.hdf5 import require_self_contained
 from lensbench.data.formats.zipped import read_member, require_bounded
-from lensbench.data.sources.source import Load, file_stamp
+from lensbench.data.sources.source import Load, SingleFile
 from lensbench.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -78,23 +78,12 @@ class _Part(NamedTuple):
     rows: Mapping[str, int]  # by file name
 
 
-class StackSource:
+class StackSource(SingleFile):
     """One file of arrays, each row of which is presented as `[partition/]class/id.npy`.
 
     Images are (N, H, W), (N, C, H, W) or (N, H, W, C), labels (N,) or (N, 1) integers or texts.
     An array `classes` may name the integers, an array `ids` (N,) the images.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def stamp(self) -> str:
-        """Return the hash of the file's size, times and place.
-
-        Raises:
-            DatasetError: There is no such file.
-        """
-        return file_stamp(self.path)
 
     def names(self) -> list[str]:
         """Return the names of all images, sorted.
