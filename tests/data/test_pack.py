@@ -97,6 +97,14 @@ def test_a_full_disk_is_said_before_it_is_filled(spec, monkeypatch):
         build(spec)
 
 
+def test_what_is_wrong_with_the_images_is_said_before_what_the_disk_lacks(spec, monkeypatch):
+    np.save(spec.path / "train/no/1.npy", np.ones((1, 500, 500)))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 10**6))
+    with pytest.raises(DatasetError, match=r"shapes-differ.*train/no/1\.npy"):
+        build(spec)
+    assert left(spec) == []
+
+
 def test_an_unsound_data_set_leaves_nothing_behind(spec):
     (spec.path / "train/no/1.npy").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"train/no/1\.npy"):

@@ -15,7 +15,7 @@ from lensbench.config import DataSpec
 from lensbench.data.catalogue import Catalogue, read_catalogue
 from lensbench.data.copies import Copies, group_copies
 from lensbench.data.encoding import Kind
-from lensbench.data.finding import Finding, Severity
+from lensbench.data.finding import Finding, Severity, require_sound
 from lensbench.data.formats.decode import suffix_of
 from lensbench.data.near_duplicates import FALSE_ALARMS, MIN_SIDE
 from lensbench.data.sources.source import Source
@@ -57,6 +57,10 @@ def read_and_audit(spec: DataSpec, source: Source, folder: Path) -> AuditedImage
     catalogue = read_catalogue(source, spec.labels)
     writer = PackWriter(folder, len(catalogue))
     facts = survey(catalogue, source, writer.write)
+    if writer.shortage is not None:
+        # A first image of another size than the rest may have asked for too much.
+        require_sound(spec.path, (*_faults(catalogue, facts), *_odd_shapes(catalogue, facts)))
+        raise writer.shortage
     copies = group_copies(facts, writer.read)
     return AuditedImages(
         catalogue=catalogue,

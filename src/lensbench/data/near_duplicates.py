@@ -117,7 +117,9 @@ def near_duplicates(
     """
     search = _Search(len(signatures), lru_cache(maxsize=64)(read), max_checks)
     closest = list(_candidates(signatures))
-    for i, j in tqdm(closest, desc="comparing likely copies", unit="pair", leave=False):
+    for i, j in tqdm(
+        closest, desc="comparing likely copies", unit="pair", leave=False, disable=not closest
+    ):
         search.check(i, j)
     if max(Counter(i for i, _ in closest).values(), default=0) >= _MAX_PARTNERS:
         search.n_unchecked = 0  # they come again

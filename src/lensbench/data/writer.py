@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -28,11 +29,23 @@ class PackWriter:
         self._folder = folder
         self._divisors = np.ones(n_images, dtype=np.float32)
         self._is_written = np.zeros(n_images, dtype=bool)
+        self.shortage: DatasetError | None = None
         self._stored: np.memmap[Any, Any] | None = None
         self._kind: Kind = "uint8"
 
     def write(self, row: int, image: Encoded) -> None:
-        """Write one image; one of another shape than the first is left out."""
+        """Write one image; one of another shape than the first is left out.
+
+        If the disk cannot take all images, none is written, and `shortage` says so.
+        """
+        if self.shortage is not None:
+            return
+        try:
+            self._write(row, image)
+        except DatasetError as error:
+            self.shortage = error
+
+    def _write(self, row: int, image: Encoded) -> None:
         stored = self._stored
         if stored is None:
             stored = self._create(image.kind, image.values.shape)
@@ -70,8 +83,15 @@ class PackWriter:
         file = self._folder / f"{kind}.npy"
         self._stored = np.lib.format.open_memmap(file, mode="w+", dtype=np.dtype(kind), shape=whole)
         if hasattr(os, "posix_fallocate"):  # else the file has holes until they are written
-            with file.open("r+b") as handle:
-                os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
+            try:
+                with file.open("r+b") as handle:
+                    os.posix_fallocate(handle.fileno(), 0, file.stat().st_size)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):  # others: it cannot be reserved
+                    raise DatasetError(
+                        f"{file}: no room for all images ({error.strerror}); name another folder "
+                        "with --cache"
+                    ) from error
         return self._stored
 
     def _widen(self, narrow: np.memmap[Any, Any], kind: Kind) -> np.memmap[Any, Any]:
