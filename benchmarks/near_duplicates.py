@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage, stats
 
-from lensbench.data.near_duplicates import is_copy, near_duplicates, signature
+from lensbench.data.exposure import is_copy
+from lensbench.data.near_duplicates import near_duplicates
+from lensbench.data.signature import signature
 from lensbench.simulation.draw import draw, generator
 from lensbench.simulation.population import POPULATIONS, Population
 from lensbench.simulation.render import expected_counts, observe

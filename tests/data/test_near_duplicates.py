@@ -11,13 +11,9 @@ from PIL import Image
 from scipy import ndimage
 
 import lensbench.data.near_duplicates as module
-from lensbench.data.near_duplicates import (
-    SIGNATURE_SIZE,
-    is_copy,
-    near_duplicates,
-    signature,
-    unexplained,
-)
+from lensbench.data.exposure import _incoherence, is_copy, unexplained
+from lensbench.data.near_duplicates import near_duplicates
+from lensbench.data.signature import SIGNATURE_SIZE, signature
 
 SIDE = 96
 
@@ -115,7 +111,7 @@ def test_an_image_explains_itself(exposures):
 
 def test_a_negative_is_no_copy(exposures):
     assert not is_copy(exposures[0], 1 - exposures[0])
-    assert module._incoherence(exposures[0][0], -exposures[0][0].astype(float)) > 0.9
+    assert _incoherence(exposures[0][0], -exposures[0][0].astype(float)) > 0.9
 
 
 def test_two_noiseless_lenses_are_no_copies():

@@ -17,7 +17,8 @@ from lensbench.data.copies import Copies, group_copies
 from lensbench.data.encoding import Kind
 from lensbench.data.finding import Finding, Severity, require_sound
 from lensbench.data.formats.decode import suffix_of
-from lensbench.data.near_duplicates import FALSE_ALARMS, MIN_SIDE
+from lensbench.data.near_duplicates import FALSE_ALARMS
+from lensbench.data.signature import MIN_SIDE
 from lensbench.data.sources.source import Source
 from lensbench.data.survey import STATISTICS, ImageFacts, survey
 from lensbench.data.writer import PackWriter

@@ -14,7 +14,7 @@ from lensbench.data.catalogue import Catalogue
 from lensbench.data.encoding import Encoded, encode
 from lensbench.data.formats.decode import as_float32, decode
 from lensbench.data.formats.fault import ImageFault
-from lensbench.data.near_duplicates import MIN_SIDE, signature
+from lensbench.data.signature import MIN_SIDE, signature
 from lensbench.data.sources.source import Load, Source
 from lensbench.errors import DatasetError
 
@@ -29,11 +29,11 @@ class ImageFacts:
     Attributes:
         digest: SHA-256 of shape and float32 values, 32 hexadecimal digits.
         turned_digest: One that is the same for the image turned and flipped; of images that are
-            too small for `near_duplicates`, else empty.
+            too small for a `signature`, else empty.
         shape: (C, H, W).
         header: What the file says beside its pixels, and how these can be stored exactly.
         statistics: As named in `STATISTICS`.
-        signature: (D,) float32; see `near_duplicates`.
+        signature: (D,) float32; see `signature`.
         fault: None for a usable image.
     """
 
