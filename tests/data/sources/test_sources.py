@@ -14,7 +14,9 @@ import h5py
 import numpy as np
 import pytest
 
+from lensbench.config import DataSpec
 from lensbench.data.formats.fault import MAX_FILE_BYTES
+from lensbench.data.pack import open_or_build_pack
 from lensbench.data.sources.open import open_source
 from lensbench.errors import DatasetError
 
@@ -392,6 +394,7 @@ def test_a_tar_with_a_damaged_header_is_refused(tmp_path):
 
 
 IMAGES = np.random.default_rng(0).integers(0, 2**16, (12, 6, 5), dtype=np.uint16)
+DIVISORS = IMAGES.max(axis=(1, 2)).astype(np.int32)
 NUMBERS = np.arange(12) % 3
 TEXTS = np.array(["no", "sphere", "vort"])[NUMBERS]
 
@@ -447,6 +450,58 @@ class TestEveryStack:
         loads = dict(source.contents({"vort/11.npy", "no/03.npy"}))
         assert list(loads) == ["no/03.npy", "vort/11.npy"]
         np.testing.assert_array_equal(np.load(io.BytesIO(loads["vort/11.npy"]())), IMAGES[11])
+
+    @pytest.mark.parametrize("dtype", ["<u2", ">u2", "<f4", "<i8"])
+    @pytest.mark.parametrize("divisors", [DIVISORS, DIVISORS[:, None], DIVISORS / 7])
+    def test_divides_each_image_by_its_own_divisor(self, name, dtype, divisors, tmp_path):
+        images = IMAGES.astype(dtype)
+        found = images_of(stack(tmp_path / name, x=images, y=NUMBERS, divisors=divisors))
+        assert list(found) == [f"{number}/{row:02}.npy" for row, number in enumerate(NUMBERS)]
+        for row, image in enumerate(found.values()):
+            # Python's own division of integers and floats is correctly rounded too.
+            divisor = divisors.ravel()[row].item()
+            assert image.tolist() == [[v / divisor for v in line] for line in images[row].tolist()]
+            assert image.dtype.str == "<f8"
+
+    def test_divides_only_the_partition_that_says_so_and_what_is_asked_for(self, name, tmp_path):
+        path = stack(
+            tmp_path / name,
+            train_x=IMAGES[:8],
+            train_y=TEXTS[:8],
+            val_x=IMAGES[8:],
+            val_y=TEXTS[8:],
+            val_divisors=DIVISORS[8:],
+        )
+        source = open_source(path)
+        wanted = ["train/no/6.npy", "val/sphere/2.npy"]
+        train, val = (np.load(io.BytesIO(load())) for _, load in source.contents(wanted))
+        np.testing.assert_array_equal(train, IMAGES[6])
+        assert train.dtype == IMAGES.dtype
+        np.testing.assert_array_equal(val, np.array(IMAGES[10] / float(DIVISORS[10])))
+
+    @pytest.mark.parametrize(
+        ("divisors", "message"),
+        [
+            (DIVISORS[1:], r"x\.\w+: divisors has shape \(11,\) .*; write \(12,\) numbers"),
+            (np.float64(255), r"divisors has shape \(\) .*; write \(12,\) numbers"),
+            (np.ones((12, 2)), r"divisors has shape \(12, 2\) .*; write \(12,\) numbers"),
+            (np.full(12, "1"), "divisors has .* dtype .*; write .* numbers, one for each image"),
+            (np.full(12, True), "divisors has .* dtype bool; write .* numbers"),
+            (DIVISORS * (NUMBERS != 2), r"4 of 12 divisors .* row 2, 0\.0; write 1 where"),
+            (DIVISORS * np.where(np.arange(12) == 5, -1, 1), r"1 of 12 divisors .* row 5, -"),
+            (np.where(NUMBERS == 1, np.nan, 2.0), r"4 of 12 divisors .* row 1, nan"),
+            (np.where(np.arange(12) == 3, np.inf, 2.0), r"1 of 12 divisors .* row 3, inf"),
+        ],
+    )
+    def test_with_bad_divisors_is_refused_with_a_reason(self, name, divisors, message, tmp_path):
+        path = stack(tmp_path / name, images=IMAGES, labels=NUMBERS, divisors=divisors)
+        with pytest.raises(DatasetError, match=message):
+            open_source(path).names()
+
+    def test_with_divisors_of_no_images_is_refused(self, name, tmp_path):
+        path = stack(tmp_path / name, train_x=IMAGES, train_y=TEXTS, divisors=DIVISORS)
+        with pytest.raises(DatasetError, match=r"divisors has no images to divide; .*train_di"):
+            open_source(path).names()
 
     @pytest.mark.parametrize(
         ("arrays", "message"),
@@ -532,6 +587,55 @@ def test_a_chunked_hdf5_stack_is_read_the_same(tmp_path):
         file["labels"] = TEXTS.astype("S")
     found = images_of(tmp_path / "x.h5")
     np.testing.assert_array_equal(found["vort/05.npy"], IMAGES[5])
+
+
+@pytest.mark.parametrize("labels", ["texts", "numbers"])
+def test_counts_and_their_divisors_are_the_same_data_as_a_folder_of_quotients(labels, tmp_path):
+    rng = np.random.default_rng(1)
+    names = [(label, str(number)) for label in ("no", "vort") for number in range(1, 8)]
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for partition in ("train", "val"):
+            counts = rng.poisson(40 + 1000 * rng.random((14, 1, 16, 16))).astype(np.uint16)
+            counts -= counts.min(axis=(1, 2, 3), keepdims=True)
+            for (label, number), image in zip(names, counts, strict=True):
+                place = tmp_path / "folder" / partition / label / f"{number}.npy"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                np.save(place, image.astype(np.float64) / float(image.max()))
+            group = file.create_group(partition)
+            group.create_dataset(
+                "images", data=counts, chunks=(4, 1, 16, 16), compression="gzip", shuffle=True
+            )
+            group["divisors"] = counts.max(axis=(1, 2, 3))
+            group["ids"] = [number for _, number in names]
+            group["labels"] = [
+                label if labels == "texts" else ("no", "vort").index(label) for label, _ in names
+            ]
+        if labels == "numbers":
+            file["classes"] = ["no", "vort"]
+    assert everything(tmp_path / "x.h5") == everything(tmp_path / "folder")
+    of_stack, of_folder = (
+        open_or_build_pack(DataSpec(path=tmp_path / name, cache=tmp_path / "cache"))
+        for name in ("x.h5", "folder")
+    )
+    assert of_stack.fingerprint == of_folder.fingerprint
+    assert "train/no/1.npy" in of_stack.catalogue.ids
+
+
+def test_a_quotient_beyond_float64_is_infinite_for_the_audit_to_find(tmp_path):
+    images = np.array([[[1e300]], [[-1e300]], [[1.0]]])
+    found = images_of(stack(tmp_path / "x.npz", x=images, y=[0, 1, 1], divisors=[1e-9, 1e-9, 2]))
+    assert [image.item() for image in found.values()] == [np.inf, -np.inf, 0.5]
+
+
+def test_images_too_large_once_divided_are_refused_unread(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("x", (2, 2**13, 2**13), "u1", chunks=(1, 64, 64))
+        file["y"] = [0, 1]
+    assert len(open_source(tmp_path / "x.h5").names()) == 2
+    with h5py.File(tmp_path / "x.h5", "a") as file:
+        file["divisors"] = [1, 2]
+    with pytest.raises(DatasetError, match="536,870,912 bytes"):
+        open_source(tmp_path / "x.h5").names()
 
 
 def test_memory_stays_small_while_a_stack_is_read(tmp_path):

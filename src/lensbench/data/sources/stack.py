@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -40,6 +41,7 @@ _EXPECTED = (
     "expected the arrays images (or x) and labels (or y), or train_images, train_labels, "
     "val_images and so on, in HDF5 also as groups train, val and test"
 )
+_QUOTIENT = np.dtype("<f8")
 _MAX_NPY_HEADER = 2**14  # NumPy refuses longer ones
 
 _DAMAGE = (
@@ -76,13 +78,16 @@ class _Part(NamedTuple):
 
     images: str
     rows: Mapping[str, int]  # by file name
+    divisors: NDArray[np.float64] | None
 
 
 class StackSource(SingleFile):
     """One file of arrays, each row of which is presented as `[partition/]class/id.npy`.
 
     Images are (N, H, W), (N, C, H, W) or (N, H, W, C), labels (N,) or (N, 1) integers or texts.
-    An array `classes` may name the integers, an array `ids` (N,) the images.
+    An array `classes` may name the integers, an array `ids` (N,) the images. Of an array
+    `divisors` (N,) or (N, 1), finite and above 0, each image is divided by its own: what is
+    presented is the float64 quotient.
     """
 
     def names(self) -> list[str]:
@@ -102,10 +107,13 @@ class StackSource(SingleFile):
         wanted = frozenset(names)
         for part in self._parts:
             chosen = {name: row for name, row in part.rows.items() if name in wanted}
-            head = _npy_head(self._arrays.kind(part.images))
+            kind = self._arrays.kind(part.images)
+            head = _npy_head(kind if part.divisors is None else kind._replace(dtype=_QUOTIENT))
             loads = self._arrays.rows(part.images, list(chosen.values()))
             try:
-                for name, load in zip(chosen, loads, strict=True):
+                for (name, row), load in zip(chosen.items(), loads, strict=True):
+                    if part.divisors is not None:
+                        load = partial(_quotient, load, kind.dtype, part.divisors[row])
                     yield name, partial(self._load, head, load)
             except _DAMAGE as error:
                 raise self._damaged(error) from error
@@ -151,10 +159,17 @@ class StackSource(SingleFile):
             raise DatasetError(
                 f"{self.path}: {problem} among the arrays {', '.join(sorted(there))}; {_EXPECTED}"
             )
+        for prefix in chain.from_iterable(_PREFIXES.values()):
+            lone = f"{prefix}divisors"
+            if lone in there and not any(prefix + images in there for images in _IMAGES):
+                raise DatasetError(
+                    f"{self.path}: {lone} has no {prefix}images to divide; name it as the images "
+                    "are: train_divisors for train_images, train/divisors for train/images"
+                )
         for partition, prefix, images, labels in found:
-            yield self._part(partition, prefix + images, prefix + labels, f"{prefix}ids")
+            yield self._part(partition, prefix, prefix + images, prefix + labels)
 
-    def _part(self, partition: str, images: str, labels: str, ids: str) -> _Part:
+    def _part(self, partition: str, prefix: str, images: str, labels: str) -> _Part:
         shape, dtype = self._arrays.kind(images)
         if len(shape) not in (3, 4) or dtype.kind not in "fiu":
             raise DatasetError(
@@ -162,6 +177,11 @@ class StackSource(SingleFile):
                 "(N, H, W), (N, C, H, W) or (N, H, W, C)"
             )
         require_affordable(shape[1:], dtype.itemsize)
+        divisors = None
+        if f"{prefix}divisors" in self._arrays.names():
+            require_affordable(shape[1:], _QUOTIENT.itemsize)
+            divisors = self._divisors(f"{prefix}divisors", shape[0])
+        ids = f"{prefix}ids"
         classes = self._classes(labels, shape[0])
         if ids in self._arrays.names():
             stems = self._texts(ids, shape[0])
@@ -172,7 +192,25 @@ class StackSource(SingleFile):
             name = "/".join(filter(None, (partition, folder, f"{stem}.npy")))
             if rows.setdefault(name, row) != row:
                 raise DatasetError(f"{self.path}: {ids} names two images of {folder} {stem!r}")
-        return _Part(images, rows)
+        return _Part(images, rows, divisors)
+
+    def _divisors(self, name: str, n_images: int) -> NDArray[np.float64]:
+        """Return what each image is to be divided by."""
+        shape, dtype = self._arrays.kind(name)
+        if shape not in ((n_images,), (n_images, 1)) or dtype.kind not in "fiu":
+            raise DatasetError(
+                f"{self.path}: {name} has shape {shape} and dtype {dtype}; write ({n_images},) "
+                "numbers, one for each image, or leave it out"
+            )
+        divisors = self._column(name, n_images).astype(np.float64)
+        bad = np.flatnonzero(~(np.isfinite(divisors) & (divisors > 0)))
+        if bad.size:
+            raise DatasetError(
+                f"{self.path}: {bad.size} of {n_images} {name} are not finite and above 0, first "
+                f"that of row {bad[0]}, {divisors[bad[0]]}; write 1 where an image is to stay as "
+                "it is"
+            )
+        return divisors
 
     def _classes(self, labels: str, n_images: int) -> list[str]:
         """Return the class of each image."""
@@ -300,6 +338,13 @@ class _Hdf5Arrays:
 
 def _row_of(dataset: h5py.Dataset, row: int) -> bytes:
     values: NDArray[np.generic] = dataset[row]
+    return values.tobytes()
+
+
+def _quotient(load: Callable[[], bytes], dtype: np.dtype[np.generic], divisor: np.float64) -> bytes:
+    values = np.frombuffer(load(), dtype).astype(_QUOTIENT)
+    with np.errstate(over="ignore"):  # the audit counts what is not finite
+        values /= divisor
     return values.tobytes()
 
 
