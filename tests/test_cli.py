@@ -1,5 +1,6 @@
 """The command line: what it loads, prints and returns."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,15 @@ import numpy as np
 import pytest
 
 from lensbench import cli
+from lensbench.config import DataSpec
 from lensbench.data.finding import Audit
+from lensbench.data.pack import open_or_build_pack
+from lensbench.simulation import KNOBS, POPULATIONS
 
-VERBS = ("simulate", "verify", "run", "train", "compare", "plots", "models")
+VERBS = (
+    *("simulate", "populations", "verify", "run", "train", "compare", "plots", "explain"),
+    "models",
+)
 TINY = ["--recipe", "quick", "--epochs", "1", "--batch-size", "8", "--no-pretrained"]
 
 
@@ -104,6 +111,54 @@ def test_the_whole_way_from_simulation_to_report(lensbench, tmp_path):
     status, text = lensbench("plots", out)
     assert (status, text.splitlines()) == (0, [*map(str, missing), "plots drawn: 2"])
     assert all(path.exists() for path in missing)
+    figures = [out / f"{name}/recall_against_shear_{name}.png" for name in "ab"]
+    status, text = lensbench("explain", out, "--table", data / "parameters.csv", "--by", "shear")
+    assert (status, text.splitlines()) == (0, [*map(str, figures), "plots drawn: 2"])
+    assert all(path.stat().st_size > 10_000 for path in figures)
+    status, text = lensbench("explain", out, "--table", data / "perturbers.csv")
+    assert (status, "perturbers.csv: the first line must name the columns id" in text) == (2, True)
+
+
+def test_one_file_of_counts_is_the_same_data_set(lensbench, tmp_path):
+    sizes = ["--population", "demo", "--n-train", 3, "--n-val", 2]
+    fingerprints = []
+    for name in ("folder", "stack.h5"):
+        status, text = lensbench("simulate", tmp_path / name, *sizes)
+        assert (status, f"15 images are in {tmp_path / name}" in text) == (0, True)
+        pack = open_or_build_pack(DataSpec(path=tmp_path / name, cache=tmp_path / "cache"))
+        fingerprints.append(pack.fingerprint)
+    assert fingerprints[0] == fingerprints[1]
+    folder, stack = (tmp_path / "folder/parameters.csv", tmp_path / "stack_parameters.csv")
+    assert folder.read_bytes() == stack.read_bytes()
+
+
+def test_a_population_can_be_printed_changed_shifted_and_simulated(lensbench, tmp_path):
+    status, text = lensbench("populations")
+    assert status == 0
+    assert all(name in text for name in (*POPULATIONS, *KNOBS))
+    status, text = lensbench("populations", "demo")
+    mine = json.loads(text) | {"name": "mine", "about": "made up"}
+    mine["camera"]["n_pixels"] = 20
+    (tmp_path / "mine.json").write_text(json.dumps(mine))
+    status, text = lensbench(
+        *("simulate", tmp_path / "out", "--population", tmp_path / "mine.json"),
+        *("--n-train", 1, "--n-val", 0, "--shift", "psf=1.41", "lens-light=50"),
+    )
+    assert status == 0
+    assert "population 'mine psf=1.41 lens-light=50': made up" in text
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["population"]["camera"]["psf_sigma_arcsec"] == 1.41 * 0.0859
+    assert manifest["population"]["lens"]["light_counts"] == 50
+    assert np.load(tmp_path / "out/train/vort/1.npy").shape == (1, 20, 20)
+
+
+def test_a_preview_is_pictures_and_no_data_set(lensbench, tmp_path):
+    out = tmp_path / "pictures"
+    status, text = lensbench("simulate", out, "--population", "demo", "--preview")
+    names = ["lenses.png", "sphere_taken_apart.png", "vort_taken_apart.png"]
+    assert (status, text.splitlines()) == (0, [*(str(out / n) for n in names), "plots drawn: 3"])
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert all((out / name).stat().st_size > 50_000 for name in names)
 
 
 def test_the_real_archive_as_it_is_published(lensbench, make_dataset, tmp_path):
@@ -179,6 +234,14 @@ def test_verify_fails_for_data_that_cannot_be_used(lensbench, make_dataset, tmp_
             ["simulate", "x", "--population", "real"],
             "no population 'real'; there are common-test-1",
         ),
+        (["simulate", "x", "--population", "x.json"], "x.json: No such file"),
+        (["simulate", "x", "--shift", "psf"], "--shift takes KNOB=VALUE, such as psf=1.41"),
+        (["simulate", "x", "--shift", "fog=2"], "no knob 'fog'; there are exposure, sky, psf"),
+        (["simulate", "x", "--shift", "psf=0"], "knob 'psf' cannot be 0"),
+        (["simulate", "x", "--shift", "sky=2", "sky=3"], "--shift names 'sky' twice"),
+        (["simulate", "x.h5", "--preview"], "x.h5: a preview is several pictures; name a folder"),
+        (["simulate", "x", "--processes", "0"], "the number of processes must be 1 or more"),
+        (["explain", ".", "--table", "x.csv"], "x.csv: cannot be read as CSV"),
         (["run", "--data", "x", "--models", "resnet19"], "resnet18"),
     ],
 )

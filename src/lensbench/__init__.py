@@ -1,14 +1,17 @@
 """Classify strong gravitational lenses by their substructure, and compare classifiers honestly.
 
-The functions here are the verbs of the command line: `simulate`, `verify`, `run`, `compare` and
-`plots`; `list_models` searches names. Nothing heavy happens at import.
+The functions here are the verbs of the command line: `simulate` (and its `preview`), `verify`,
+`run`, `compare`, `plots` and `explain`; `list_models` searches names. Nothing heavy happens at
+import.
 """
 
 from lensbench.api import (
     SweepResult,
     choose_recipe,
     compare,
+    explain,
     plots,
+    preview,
     run,
     simulate,
     verify,
@@ -38,8 +41,10 @@ __all__ = [
     "choose_recipe",
     "compare",
     "contract_layout",
+    "explain",
     "list_models",
     "plots",
+    "preview",
     "run",
     "simulate",
     "verify",

@@ -23,13 +23,14 @@ from lensbench.config import (
     SplitSpec,
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
-from lensbench.runs.store import NATIVE, Layout, RunStore, find_records
+from lensbench.runs.store import NATIVE, Layout, RunStore, find_records, load_predictions
 from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, resolve
 
 if TYPE_CHECKING:
     from lensbench.data.finding import Audit
     from lensbench.reporting.plots import Plots
     from lensbench.reporting.report import Report
+    from lensbench.simulation.population import Population
     from lensbench.sweep import JobOutcome
 
 _Spec = TypeVar("_Spec", bound=Spec)
@@ -50,33 +51,85 @@ class SweepResult:
 def simulate(
     out: str | Path,
     *,
-    population: str = "common-test-1",
+    population: str | Path | Population = "common-test-1",
     n_train: int = 10_000,
     n_val: int = 2_500,
     seed: int = 42,
+    shift: Mapping[str, float] | None = None,
+    processes: int | None = None,
+    device: str = "auto",
 ) -> Path:
-    """Simulate a data set in the archive's folder format.
+    """Simulate a data set, in the archive's folder format or as one HDF5 file of photon counts.
+
+    The images depend on population, shift, seed and their own number alone, not on the format, the
+    processes or the device (but for rounding, in one of some 10^12 pixels). Two tables beside them
+    hold the parameters of every image and of every perturber.
 
     Args:
-        out: Folder to write to. A finished data set of the same settings is left as it is, an
-            interrupted one completed.
-        population: What the lenses are like: `common-test-1` or `demo`.
+        out: Folder to write to, or a file whose name ends with `.h5`. A finished data set of the
+            same settings is left as it is, an interrupted one completed.
+        population: What the lenses are like: `common-test-1`, `physical`, `demo`, a JSON file that
+            declares another, or a `lensbench.simulation.Population`.
         n_train: Images of each class in `train`.
         n_val: Images of each class in `val`.
         seed: The same seed gives the same images.
+        shift: Values of knobs, such as `{"psf": 1.41}`; `lensbench.simulation.KNOBS` lists them.
+        processes: How many work at once (default: as many as there are cores and enough to do).
+        device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
 
     Raises:
-        ConfigError: There is no such population.
+        ConfigError: There is no such population, knob or device, or a number makes no sense.
         DatasetError: `out` holds something else.
     """
-    from lensbench.simulation import POPULATIONS
+    from lensbench.simulation import named_population
     from lensbench.simulation import simulate as simulate_population
 
-    if population not in POPULATIONS:
-        raise ConfigError(f"no population {population!r}; there are {', '.join(POPULATIONS)}")
     return simulate_population(
-        POPULATIONS[population], Path(out), n_train=n_train, n_val=n_val, seed=seed
+        named_population(population, shift),
+        Path(out),
+        n_train=n_train,
+        n_val=n_val,
+        seed=seed,
+        processes=processes,
+        device=device,
     )
+
+
+def preview(
+    out: str | Path,
+    *,
+    population: str | Path | Population = "common-test-1",
+    seed: int = 42,
+    shift: Mapping[str, float] | None = None,
+) -> list[Path]:
+    """Draw what `simulate` would make: a sheet of images, and two lenses taken apart.
+
+    Args:
+        out: Folder for the pictures.
+        population: As `simulate` takes it.
+        seed: The pictures are of the first images that this seed gives.
+        shift: As `simulate` takes it.
+
+    Returns:
+        The pictures.
+
+    Raises:
+        ConfigError: There is no such population or knob, or the seed makes no sense.
+    """
+    from lensbench.figures.lenses import draw_anatomy, draw_contact_sheet
+    from lensbench.figures.save import save_figure
+    from lensbench.simulation import named_population
+    from lensbench.simulation.preview import contact_sheet, take_apart
+
+    if Path(out).suffix:
+        raise ConfigError(f"{out}: a preview is several pictures; name a folder for them")
+    chosen = named_population(population, shift)
+    sheet = draw_contact_sheet(contact_sheet(chosen, seed), f"{chosen.name}, seed {seed}")
+    paths = [save_figure(sheet, Path(out) / "lenses.png")]
+    for label in ("sphere", "vort"):
+        figure = draw_anatomy(take_apart(chosen, label, seed))
+        paths.append(save_figure(figure, Path(out) / f"{label}_taken_apart.png"))
+    return paths
 
 
 def verify(data: str | Path | DataSpec) -> Audit:
@@ -245,6 +298,51 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
         notes.append(str(error))
     drawn = [path for figures in made for path in figures.drawn]
     return drawn, [*notes, *(note for figures in made for note in figures.notes)]
+
+
+def explain(
+    root: str | Path, table: str | Path, by: str, *, layout: Layout = NATIVE
+) -> tuple[list[Path], list[str]]:
+    """Draw how often the test images of each run are recognised against a number known of them.
+
+    Args:
+        root: Folder of runs, or a record.
+        table: CSV file with a column `id` and numbers of each image, such as the `parameters.csv`
+            of a simulated data set.
+        by: Column of the number.
+        layout: File names below `root`.
+
+    Returns:
+        The figures, one a run beside its record, and a line for each run that has no predictions.
+
+    Raises:
+        RecordError: There are no records, or the table lacks an image or its number.
+        DatasetError: The table cannot be read.
+    """
+    from lensbench.data.table import read_ids_and
+    from lensbench.reporting.plots import plot_recall_against
+    from lensbench.runs.record import RunRecord
+
+    numbers = _numbers(read_ids_and(by, Path(table)), by, Path(table))
+    drawn, notes = [], []
+    for path in _records([root], layout):
+        record = RunRecord.read(path)
+        predictions = load_predictions(record, path, "test")
+        if predictions is None:
+            notes.append(f"{path} holds no predictions")
+            continue
+        drawn.append(plot_recall_against(record, predictions, numbers, by, path.parent))
+    return drawn, notes
+
+
+def _numbers(rows: Sequence[tuple[str, str]], column: str, table: Path) -> dict[str, float]:
+    numbers = {}
+    for name, text in rows:
+        try:
+            numbers[name] = float(text or "nan")
+        except ValueError as error:
+            raise RecordError(f"{table}: {column} of {name} is {text!r}, no number") from error
+    return numbers
 
 
 def choose_models(models: Models, *, with_batch_sizes: bool) -> list[ContractModel]:

@@ -28,7 +28,7 @@ from lensbench.config import (
 )
 from lensbench.errors import ConfigError, LensbenchError
 from lensbench.reporting.terminal import ranking_table
-from lensbench.simulation import CLASSES, POPULATIONS
+from lensbench.simulation import CLASSES, KNOBS, POPULATIONS, named_population
 from lensbench.zoo.names import CONTRACT_MODELS, list_models
 
 if TYPE_CHECKING:
@@ -138,20 +138,78 @@ def simulate(
     n_train: int = 10_000,
     n_val: int = 2_500,
     seed: int = 42,
+    shift: tuple[str, ...] = (),
+    processes: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    preview: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
     """Simulate a data set in the format of Common Test I.
 
     Args:
-        out: Folder to write to; an interrupted data set there is completed.
-        population: common-test-1 (like the real images) or demo (easier, learnt in minutes).
+        out: Folder to write to, or a file whose name ends with .h5, which is a tenth as large. An
+            interrupted data set there is completed.
+        population: common-test-1 (like the real images), physical (as the literature has lenses),
+            demo (easier, learnt in minutes), or a .json file; `lensbench populations` shows them.
         n_train: Images of each class in train.
         n_val: Images of each class in val.
         seed: The same seed gives the same images.
+        shift: Knobs to turn, as KNOB=VALUE; `lensbench populations` lists them.
+        processes: How many work at once (default: as many as there are cores and enough to do).
+        device: Where to compute; auto takes a GPU if there is one.
+        preview: Make no data set, but draw pictures into the folder: the first images of each
+            class with their parameters, and two lenses taken apart.
     """
-    folder = api.simulate(out, population=population, n_train=n_train, n_val=n_val, seed=seed)
-    about = POPULATIONS[population].about
+    chosen = named_population(population, _knobs(shift))
+    if preview:
+        return show_plots(api.preview(out, population=chosen, seed=seed), [])
+    folder = api.simulate(
+        out,
+        population=chosen,
+        n_train=n_train,
+        n_val=n_val,
+        seed=seed,
+        processes=processes,
+        device=device,
+    )
     _say(f"{len(CLASSES) * (n_train + n_val):,} images are in {folder}")
-    _say(f"population {population!r}: {about}")
+    _say(f"population {chosen.name!r}: {chosen.about}")
+    return 0
+
+
+def _knobs(shift: Sequence[str]) -> dict[str, float]:
+    """Read KNOB=VALUE."""
+    values: dict[str, float] = {}
+    for text in shift:
+        name, _, value = text.partition("=")
+        if name in values:
+            raise ConfigError(f"--shift names {name!r} twice")
+        try:
+            values[name] = float(value)
+        except ValueError as error:
+            raise ConfigError(
+                f"--shift takes KNOB=VALUE, such as psf=1.41, not {text!r}"
+            ) from error
+    return values
+
+
+def populations(name: tyro.conf.Positional[str | None] = None) -> int:
+    """List the populations that can be simulated, and the knobs to shift them with.
+
+    Args:
+        name: One of them, to be printed as JSON; a file of such JSON can be simulated.
+    """
+    if name is not None:
+        _say(named_population(name).model_dump_json(indent=2))
+        return 0
+    table = Table("population", "what to know of it")
+    for population in POPULATIONS.values():
+        table.add_row(population.name, population.about)
+    Console().print(table)
+    table = Table("knob", "its value", "levels to test at", "nominal")
+    for knob_name, knob in KNOBS.items():
+        levels = " ".join(f"{level:g}" for level in knob.levels)
+        table.add_row(knob_name, knob.about, levels, f"{knob.nominal:g}")
+    Console().print(table)
     return 0
 
 
@@ -227,6 +285,18 @@ def plots(root: tyro.conf.Positional[Path] = Path("runs")) -> int:
     return show_plots(*api.plots(root))
 
 
+def explain(root: tyro.conf.Positional[Path], table: Path, by: str = "perturber_mass_solar") -> int:
+    """Draw how often the test images of each run are recognised against a number known of them.
+
+    Args:
+        root: Folder of runs, or a record.
+        table: CSV file with a column id and numbers of each image, such as the parameters.csv of a
+            simulated data set.
+        by: Column of the number.
+    """
+    return show_plots(*api.explain(root, table, by))
+
+
 def models(pattern: tyro.conf.Positional[str | None] = None) -> int:
     """List the models of the contract, or search all three libraries.
 
@@ -294,11 +364,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         lambda: tyro.extras.subcommand_cli_from_dict(
             {
                 "simulate": simulate,
+                "populations": populations,
                 "verify": verify,
                 "run": run,
                 "train": train,
                 "compare": compare,
                 "plots": plots,
+                "explain": explain,
                 "models": models,
             },
             prog="lensbench",

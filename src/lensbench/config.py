@@ -20,6 +20,9 @@ AcceptableFinding = Literal["contradiction", "leak", "near-contradiction", "near
 DATASET_URL = "https://drive.google.com/file/d/1ZEyNMEO43u3qhJAwJeBZxFBEYc_pVYZQ/view"
 """Where DeepLense publishes the archive of Common Test I."""
 
+UNFINISHED = "manifest.partial.json"
+"""A file that lies in the folder of a simulated data set until all of its images are there."""
+
 
 class Spec(BaseModel):
     """A group of settings: immutable, strict about names, its docstrings are its help."""

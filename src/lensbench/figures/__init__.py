@@ -1,5 +1,6 @@
 """Numbers -> matplotlib: compute first, then `draw_x(data, ax=None)`; never touches pyplot."""
 
+from lensbench.figures.against import draw_recall_against
 from lensbench.figures.confusion import draw_confusion_matrix
 from lensbench.figures.history import draw_history, draw_losses, draw_validation_auc
 from lensbench.figures.ranking import draw_accuracy_ranking, draw_auc_ranking
@@ -15,6 +16,7 @@ __all__ = [
     "draw_confusion_matrix",
     "draw_history",
     "draw_losses",
+    "draw_recall_against",
     "draw_roc_curves",
     "draw_training_times",
     "draw_validation_auc",

@@ -12,18 +12,21 @@ from matplotlib.figure import Figure
 
 from lensbench.comparison.compare import Comparison
 from lensbench.errors import LensbenchError, RecordError
+from lensbench.evaluation.against import recall_against
 from lensbench.figures import (
     draw_accuracy_ranking,
     draw_auc_ranking,
     draw_auc_vs_time,
     draw_confusion_matrix,
     draw_history,
+    draw_recall_against,
     draw_roc_curves,
     draw_training_times,
     save_figure,
 )
+from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord, TestResults
-from lensbench.runs.store import run_figure_names
+from lensbench.runs.store import file_name, run_figure_names
 
 _Data = TypeVar("_Data", RunRecord, Comparison)
 
@@ -80,6 +83,31 @@ def plot_comparison(comparison: Comparison, folder: Path, only_missing: bool = F
         "AUC against training time": ("comparison_plot_auc_vs_time.png", draw_auc_vs_time),
     }
     return _save(drawings, comparison, folder, only_missing)
+
+
+def plot_recall_against(
+    record: RunRecord,
+    predictions: Predictions,
+    numbers: Mapping[str, float],
+    quantity: str,
+    folder: Path,
+) -> Path:
+    """Draw how often the test images of each class are recognised, against a number known of them.
+
+    Args:
+        record: The run.
+        predictions: Its predictions.
+        numbers: The number of each image, by its id; NaN where it has none.
+        quantity: What the number is; part of the file's name.
+        folder: Where the file goes.
+
+    Raises:
+        RecordError: An image has no number.
+    """
+    title = f"{record.model_desc}\nRecall, {len(predictions.ids):,} test images"
+    figure = _whole(draw_recall_against(recall_against(predictions, numbers), quantity, title))
+    name = file_name("recall_against", quantity, record.model_desc)
+    return save_figure(figure, folder / name)
 
 
 def _save(

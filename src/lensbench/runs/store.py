@@ -178,10 +178,13 @@ class RunStore:
 
 def run_figure_names(name: str) -> dict[str, str]:
     """Return the contract's names for the figures of one run, by what they show."""
-    safe = re.sub(r"[^\w .+()-]", "_", name)  # a record from elsewhere may be called anything
-    return {
-        kind: f"{kind}_{safe}.png" for kind in ("confusion_matrix", "roc_curve", "training_history")
-    }
+    kinds = ("confusion_matrix", "roc_curve", "training_history")
+    return {kind: file_name(kind, name) for kind in kinds}
+
+
+def file_name(*parts: str) -> str:
+    """Return the name of a figure; a record from elsewhere may be called anything."""
+    return re.sub(r"[^\w .+()-]", "_", "_".join(parts)) + ".png"
 
 
 def find_records(root: Path, layout: Layout = NATIVE) -> list[Path]:

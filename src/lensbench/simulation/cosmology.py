@@ -35,12 +35,90 @@ def comoving_distance_mpc(redshift: ArrayLike) -> NDArray[np.float64]:
     1888.63
     """
     half = np.asarray(redshift, dtype=np.float64)[..., None] / 2
-    expansion = np.sqrt(OMEGA_MATTER * (1 + half * (1 + _NODES)) ** 3 + 1 - OMEGA_MATTER)
+    expansion = np.sqrt(_squared_expansion(half * (1 + _NODES)))
     integral = np.sum(_WEIGHTS * half / expansion, axis=-1)
     return np.asarray(_SPEED_OF_LIGHT_KM_PER_S / HUBBLE_KM_PER_S_MPC * integral)
 
 
-def point_mass_einstein_radius_arcsec(
+def angular_diameter_distance_mpc(redshift: ArrayLike) -> NDArray[np.float64]:
+    """Return the angular-diameter distance of a flat universe (Hogg 1999, eq. 16 and 18).
+
+    Args:
+        redshift: Redshifts from 0 to 10, of any shape.
+
+    Returns:
+        Distances in megaparsec, float64, of the same shape.
+
+    >>> print(f"{angular_diameter_distance_mpc(0.5):.2f}")
+    1259.08
+    """
+    return np.asarray(comoving_distance_mpc(redshift) / (1 + np.asarray(redshift)))
+
+
+def kpc_per_arcsec(redshift: ArrayLike) -> NDArray[np.float64]:
+    """Return how many kiloparsec an arcsecond is across, at some redshifts; float64."""
+    return np.asarray(angular_diameter_distance_mpc(redshift) * 1e3 / _ARCSEC_PER_RADIAN)
+
+
+def critical_density_solar_per_kpc3(redshift: ArrayLike) -> NDArray[np.float64]:
+    """Return 3 H^2 / (8 pi G) at some redshifts, in solar masses per cubic kiloparsec; float64.
+
+    >>> print(f"{critical_density_solar_per_kpc3(0):.1f}")
+    136.0
+    """
+    hubble_per_s = HUBBLE_KM_PER_S_MPC / _KM_PER_MPC
+    squared = hubble_per_s**2 * _squared_expansion(np.asarray(redshift, dtype=np.float64))
+    return np.asarray(3 * squared / (8 * np.pi * _SUN_GM_KM3_PER_S2) * (_KM_PER_MPC / 1e3) ** 3)
+
+
+def ring_mass_solar(
+    einstein_radius_arcsec: ArrayLike,
+    lens_redshift: ArrayLike,
+    source_redshift: ArrayLike,
+    distances: DistanceConvention = "angular-diameter",
+) -> NDArray[np.float64]:
+    """Return the mass within an Einstein radius: the inverse of `ring_radius_arcsec`.
+
+    It is that of a point mass as well as of any lens whose mean convergence within that radius is
+    1 (Narayan & Bartelmann 1996, astro-ph/9606001, sect. 3.1).
+
+    Args:
+        einstein_radius_arcsec: Radii in arcseconds.
+        lens_redshift: Redshifts of the lenses.
+        source_redshift: Redshifts of the sources, above those of their lenses.
+        distances: Which distances to put in.
+
+    Returns:
+        Solar masses, float64, of the shape that the arguments broadcast to.
+    """
+    of_one = ring_radius_arcsec(1.0, lens_redshift, source_redshift, distances)
+    return np.asarray((np.asarray(einstein_radius_arcsec) / of_one) ** 2)
+
+
+def isothermal_radius_arcsec(
+    sigma_km_per_s: ArrayLike, lens_redshift: ArrayLike, source_redshift: ArrayLike
+) -> NDArray[np.float64]:
+    """Return the Einstein radius 4 pi (sigma / c)^2 D_LS / D_S of an isothermal sphere.
+
+    Narayan & Bartelmann 1996 (astro-ph/9606001), sect. 3.1.
+
+    Args:
+        sigma_km_per_s: Velocity dispersions along the line of sight.
+        lens_redshift: Redshifts of the lenses.
+        source_redshift: Redshifts of the sources, above those of their lenses.
+
+    Returns:
+        Radii in arcseconds, float64, of the shape that the arguments broadcast to.
+
+    >>> print(f"{isothermal_radius_arcsec(250, 0.5, 2.0):.2f}")
+    1.15
+    """
+    far = 1 - comoving_distance_mpc(lens_redshift) / comoving_distance_mpc(source_redshift)
+    squared = (np.asarray(sigma_km_per_s) / _SPEED_OF_LIGHT_KM_PER_S) ** 2
+    return np.asarray(4 * np.pi * squared * far * _ARCSEC_PER_RADIAN)
+
+
+def ring_radius_arcsec(
     mass_solar: ArrayLike,
     lens_redshift: ArrayLike,
     source_redshift: ArrayLike,
@@ -63,7 +141,7 @@ def point_mass_einstein_radius_arcsec(
         Radii in arcseconds, float64, of the shape that the arguments broadcast to.
 
     >>> for distances in ("angular-diameter", "luminosity-slip"):
-    ...     print(f"{point_mass_einstein_radius_arcsec(1e12, 0.5, 1.0, distances):.3f}")
+    ...     print(f"{ring_radius_arcsec(1e12, 0.5, 1.0, distances):.3f}")
     1.665
     1.281
     """
@@ -83,3 +161,8 @@ def point_mass_einstein_radius_arcsec(
         2 * schwarzschild_mpc * np.asarray(mass_solar) * between / (to_lens * to_source)
     )
     return np.asarray(radius * _ARCSEC_PER_RADIAN)
+
+
+def _squared_expansion(redshift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return E(z)^2 (Hogg 1999, eq. 14)."""
+    return np.asarray(OMEGA_MATTER * (1 + redshift) ** 3 + 1 - OMEGA_MATTER)

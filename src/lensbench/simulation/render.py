@@ -1,160 +1,139 @@
-"""From parameters to images: ray tracing, point-spread function, sky, photons.
-
-Deflections and surface brightness come from `caustics.func`; its functions broadcast, so that a
-batch of B lenses is one call with parameters of shape (B, 1, 1), and rows and columns of rays
-stay vectors as long as they can.
-"""
+"""From scenes to images: rays, point-spread function, photons."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
 
-import caustics.func as lensing
 import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lensbench.simulation.draw import Scene
-from lensbench.simulation.population import Population
+from lensbench.simulation.lensing import Lenses, brightness, light_of
+from lensbench.simulation.photons import expose
+from lensbench.simulation.population import Camera
+from lensbench.simulation.scene import Scene
 
-# Keeps a ray that hits a point mass finite, and is far below what an image can show.
-_CORE_ARCSEC = 1e-9
+CPU = torch.device("cpu")
+
+# Rays that are followed at a time: so few that they stay in a core's cache, or fill a GPU.
+_N_RAYS = {"cpu": 2**17, "cuda": 2**25}
 
 
-def expected_counts(population: Population, scenes: Sequence[Scene]) -> Tensor:
-    """Return noiseless images of lensed sources, without the sky.
+def expected_counts(camera: Camera, scenes: Sequence[Scene], device: torch.device = CPU) -> Tensor:
+    """Return noiseless images, without the sky.
 
     Each pixel is the mean of its rays, convolved with a Gaussian that is sampled at pixel centres
     and cut at the margin. The margin around the frame is ray-traced like the frame itself.
 
     Args:
-        population: Frame, source and point-spread function.
-        scenes: What to look at, B scenes; mixed classes are allowed, but cost more.
+        camera: Frame and point-spread function.
+        scenes: What to look at, B scenes with substructure of one kind.
+        device: Where to compute.
 
     Returns:
         Expected counts per pixel, (B, n_pixels, n_pixels) float64; row 0 is the top.
+
+    Raises:
+        ValueError: The scenes have substructure of more than one kind.
     """
-    ray = _ray_coordinates(population)
-    x, y = ray[None, None, :], -ray[None, :, None]
-    source_x, source_y = trace(scenes, x, y)
-    axis_ratio = _column(scenes, "source_axis_ratio")
-    light: Tensor = lensing.brightness_sersic(
-        _column(scenes, "source_x_arcsec"),
-        _column(scenes, "source_y_arcsec"),
-        axis_ratio,
-        torch.deg2rad(_column(scenes, "source_angle_deg")),
-        population.source_sersic_index,
-        # caustics measures along the major axis, the population the root of the axes' product.
-        population.source_radius_arcsec / axis_ratio.sqrt(),
-        population.source_counts,
-        source_x,
-        source_y,
-        lensing.k_sersic(population.source_sersic_index),
-    )
-    camera = _camera(population)
-    return camera @ light @ camera.T
+    lenses = Lenses.of(scenes, device)
+    source = light_of([scene.source for scene in scenes], device)
+    lens_light = light_of([scene.lens_light for scene in scenes], device)
+    x, y = (axis.to(device) for axis in _rays(camera))
+    per_side = camera.rays_per_pixel_side
+    n_rows = max(1, _N_RAYS[device.type] // (len(scenes) * x.shape[-1] * per_side)) * per_side
+    bands = []
+    for rows in torch.split(y, n_rows, dim=1):
+        light = brightness(source, *lenses.to_source(x, rows))
+        if lens_light["counts"].numel():
+            light += brightness(lens_light, x, rows)
+        bands.append(_binned(light, per_side))
+    blur = _blur(camera).to(device)
+    return blur @ torch.cat(bands, dim=1) @ blur.T
 
 
-def trace(scenes: Sequence[Scene], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Follow rays from the lens plane to the source plane.
+def observe(camera: Camera, expected: Tensor, rngs: Sequence[Generator]) -> NDArray[np.uint16]:
+    """Expose images: count the photons of sources and sky, and read them out.
+
+    The random numbers are NumPy's, drawn on the host whatever the device, so that every device
+    makes the same image.
 
     Args:
-        scenes: The lenses, B of them.
-        x: Positions in arcseconds that broadcast with (B, 1, 1), float64.
-        y: The same, upwards.
+        camera: Sky and read noise.
+        expected: Expected counts per pixel without sky, (B, H, W) float64.
+        rngs: Source of the noise of each image.
 
     Returns:
-        x and y in the source plane in arcseconds, float64, broadcast to the full shape.
+        Counts less the lowest of each image, (B, H, W) uint16.
+
+    Raises:
+        OverflowError: An image has more than 65,535 counts between its darkest and brightest pixel.
     """
-    radius = _column(scenes, "einstein_radius_arcsec")
-    shear, angle = _column(scenes, "shear"), torch.deg2rad(_column(scenes, "shear_angle_deg"))
-    halo_x, halo_y = lensing.reduced_deflection_angle_sis(0, 0, radius, x, y, s=_CORE_ARCSEC)
-    shear_x, shear_y = lensing.reduced_deflection_angle_external_shear(
-        0, 0, shear * torch.cos(2 * angle), shear * torch.sin(2 * angle), x, y
+    n_fields = 2 if camera.read_noise_counts else 1
+    normal = np.stack([rng.standard_normal((n_fields, *expected.shape[1:])) for rng in rngs], 1)
+    photons, *read = torch.from_numpy(normal).to(expected.device)
+    counts = expose(
+        expected, photons, read[0] if read else None, camera.sky_counts, camera.read_noise_counts
     )
-    source_x, source_y = x - halo_x - shear_x, y - halo_y - shear_y
-    at_x, at_y = _padded(scenes, "perturber_x_arcsec"), _padded(scenes, "perturber_y_arcsec")
-    squared_radii = radius**2 * _padded(scenes, "perturber_mass_fraction")
-    _subtract_point_masses(source_x, source_y, x, y, at_x, at_y, squared_radii)
-    return source_x, source_y
+    if int(counts.max()) >= 2**16:
+        raise OverflowError(f"an image has {int(counts.max()):,} counts, more than 65,535")
+    return counts.cpu().numpy().astype(np.uint16)
 
 
-def _subtract_point_masses(
-    source_x: Tensor,
-    source_y: Tensor,
-    x: Tensor,
-    y: Tensor,
-    at_x: Tensor,
-    at_y: Tensor,
-    squared_radii: Tensor,
-) -> None:
-    """Subtract, in place, the deflections theta_E^2 (theta - at) / |theta - at|^2 of M masses.
-
-    Traffic to memory is what dozens of masses cost: this passes four times over the rays for each
-    mass, `caustics.func.reduced_deflection_angle_point` nine times.
-    """
-    scratch = torch.empty_like(source_x)
-    for x0, y0, squared_radius in zip(at_x, at_y, squared_radii, strict=True):
-        dx, dy = x - x0, y - y0
-        torch.add(dx**2, dy**2 + _CORE_ARCSEC**2, out=scratch)
-        scratch.reciprocal_()
-        source_x.addcmul_(dx * -squared_radius, scratch)
-        source_y.addcmul_(dy * -squared_radius, scratch)
-
-
-def observe(
-    expected: NDArray[np.float64], sky_counts: float, rng: Generator
-) -> NDArray[np.float64]:
-    """Expose an image: add the sky, count photons, and stretch the counts to [0, 1].
+def normalised(counts: NDArray[np.uint16]) -> NDArray[np.float64]:
+    """Stretch images to [0, 1].
 
     Args:
-        expected: Expected counts per pixel without sky, (H, W).
-        sky_counts: Expected counts per pixel of the sky.
-        rng: Source of the photon noise.
+        counts: Counts whose least is 0, (B, H, W).
 
     Returns:
-        (counts - minimum) / (maximum - minimum), (1, H, W) float64.
+        Counts over their maximum, (B, 1, H, W) float64; a dark image stays black.
     """
-    counts = rng.poisson(expected + sky_counts)
-    low, high = counts.min(), counts.max()
-    return np.asarray((counts - low) / max(high - low, 1))[None]
+    images: NDArray[np.float64] = counts[:, None] / divisors(counts)[:, None, None, None]
+    return images
 
 
-def _ray_coordinates(population: Population) -> Tensor:
-    """Return the coordinates of all rays along one axis, margin included, in arcseconds."""
-    per_side = population.rays_per_pixel_side
-    n_rays = (population.n_pixels + 2 * population.margin_pixels) * per_side
-    step = population.pixel_scale_arcsec / per_side
-    return (torch.arange(n_rays, dtype=torch.float64) - (n_rays - 1) / 2) * step
+def divisors(counts: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return what images are divided by, (B,): their maximum, or 1."""
+    largest: NDArray[np.uint16] = np.maximum(counts.max((1, 2)), np.uint16(1))
+    return largest
 
 
 @lru_cache(maxsize=8)
-def _camera(population: Population) -> Tensor:
-    """Return the matrix that bins rays into pixels, blurs them and cuts off the margin.
+def _rays(camera: Camera) -> tuple[Tensor, Tensor]:
+    """Return the coordinates of all rays in arcseconds, margin included: x (1, 1, n), y (1, n, 1).
 
-    All three act alike and independently along rows and columns, so one matrix of shape
-    (n_pixels, rays on a side) applied from both sides does them at once.
+    y falls with the row.
     """
-    n, margin = population.n_pixels, population.margin_pixels
+    per_side = camera.rays_per_pixel_side
+    n = (camera.n_pixels + 2 * camera.margin_pixels) * per_side
+    axis = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * (
+        camera.pixel_scale_arcsec / per_side
+    )
+    return axis[None, None, :], -axis[None, :, None]
+
+
+def _binned(light: Tensor, n: int) -> Tensor:
+    """Return the means of blocks of n x n rays."""
+    if n == 1:
+        return light
+    return torch.nn.functional.avg_pool2d(light, n)
+
+
+@lru_cache(maxsize=8)
+def _blur(camera: Camera) -> Tensor:
+    """Return the matrix that blurs pixels along one axis and cuts off the margin.
+
+    Rows and columns are blurred alike and independently, so the same matrix, of shape (n_pixels,
+    pixels with margin), is applied from both sides.
+    """
+    n, margin = camera.n_pixels, camera.margin_pixels
     offset = torch.arange(n + 2 * margin) - margin - torch.arange(n)[:, None]
     blur = torch.exp(
-        -0.5 * (offset * population.pixel_scale_arcsec / population.psf_sigma_arcsec).double() ** 2
+        -0.5 * (offset * camera.pixel_scale_arcsec / camera.psf_sigma_arcsec).double() ** 2
     )
     blur[offset.abs() > margin] = 0
-    per_side = population.rays_per_pixel_side
-    return (blur / blur.sum(1, keepdim=True)).repeat_interleave(per_side, dim=1) / per_side
-
-
-def _column(scenes: Sequence[Scene], name: str) -> Tensor:
-    """Return one parameter of all scenes as (B, 1, 1) float64."""
-    values = [getattr(scene, name) for scene in scenes]
-    return torch.tensor(values, dtype=torch.float64)[:, None, None]
-
-
-def _padded(scenes: Sequence[Scene], name: str) -> Tensor:
-    """Return a parameter of all perturbers as (M, B, 1, 1), with zeros where a scene has fewer."""
-    columns = [torch.from_numpy(getattr(scene, name)) for scene in scenes]
-    return torch.nn.utils.rnn.pad_sequence(columns)[:, :, None, None]
+    return blur / blur.sum(1, keepdim=True)

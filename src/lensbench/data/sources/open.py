@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lensbench.config import DATASET_URL
+from lensbench.config import DATASET_URL, UNFINISHED
 from lensbench.data.sources.archive import TarSource, ZipSource, is_tar, is_zip
 from lensbench.data.sources.folder import FolderSource
 from lensbench.data.sources.source import Source
@@ -16,9 +16,15 @@ def open_source(path: Path) -> Source:
     """Open a folder, a zip or tar archive, or one `.npz` or HDF5 file that stacks all images.
 
     Raises:
-        DatasetError: There is nothing at `path`, or it is none of these.
+        DatasetError: There is nothing at `path`, it is none of these, or its simulation was
+            interrupted.
     """
     if path.is_dir():
+        if (path / UNFINISHED).exists():
+            raise DatasetError(
+                f"{path}: the simulation of these images was interrupted, some are missing; the "
+                "same `lensbench simulate` command completes them"
+            )
         return FolderSource(path)
     if not path.exists():
         raise DatasetError(

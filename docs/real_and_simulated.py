@@ -1,0 +1,51 @@
+"""Draw real images of Common Test I beside simulated ones, five of each class.
+
+Usage: python docs/real_and_simulated.py FOLDER_OF_REAL_IMAGES
+
+The folder holds .npy files in folders called no, sphere and vort.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from lensbench.figures.save import save_figure
+from lensbench.figures.style import styled
+from lensbench.simulation import CLASSES, COMMON_TEST_1
+from lensbench.simulation.preview import contact_sheet
+
+N_EXAMPLES = 5
+SEED = 1
+
+
+@styled()
+def main(real: Path) -> None:
+    """Draw and save."""
+    examples = contact_sheet(COMMON_TEST_1, SEED, N_EXAMPLES)
+    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    left, right = figure.subfigures(1, 2, wspace=0.02)
+    left.suptitle("Real")
+    right.suptitle("Simulated")
+    left_axes, right_axes = (side.subplots(len(CLASSES), N_EXAMPLES) for side in (left, right))
+    for label, of_real, of_simulated in zip(CLASSES, left_axes, right_axes, strict=True):
+        files = sorted((real / label).glob("*.npy"), key=lambda file: int(file.stem))
+        simulated = [example.image for example in examples if example.label == label]
+        draw_row(of_real, label, [np.load(file)[0] for file in files[:N_EXAMPLES]])
+        draw_row(of_simulated, label, simulated)
+    save_figure(figure, Path(__file__).with_suffix(".png"), dpi=90)
+
+
+def draw_row(axes: np.ndarray, label: str, images: list[np.ndarray]) -> None:
+    """Draw images of one class, square-root stretched."""
+    for ax, image in zip(axes, images, strict=True):
+        ax.imshow(np.sqrt(image), cmap="magma", vmin=0, vmax=1)
+        ax.grid(visible=False)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    axes[0].set_ylabel(label, weight="bold")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
