@@ -77,7 +77,7 @@ def _call(work: Callable[[Block], _Result], block: Block) -> _Result:
 
 def _alone(work: Callable[[Block], _Result], block: Block) -> _Result:
     """Work in a process that is there for nothing else."""
-    settle_in()
+    settle_in()  # first of all: joblib takes memory that grows later for a leak
     return work(block)
 
 
