@@ -120,8 +120,9 @@ def preview(
     from lensbench.figures.save import save_figure
     from lensbench.simulation import named_population
     from lensbench.simulation.preview import contact_sheet, take_apart
+    from lensbench.simulation.stack import SUFFIXES
 
-    if Path(out).suffix:
+    if Path(out).suffix.lower() in SUFFIXES:
         raise ConfigError(f"{out}: a preview is several pictures; name a folder for them")
     chosen = named_population(population, shift)
     sheet = draw_contact_sheet(contact_sheet(chosen, seed), f"{chosen.name}, seed {seed}")
