@@ -1,0 +1,72 @@
+"""Predictions as metrics read them: labels, probabilities, and what follows from both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensbench.outcome import Predictions
+
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The labels and probabilities of N examples.
+
+    Attributes:
+        labels: (N,) int64 in 0..K-1.
+        probabilities: (N, K) float64, each row of sum 1.
+        log_probabilities: (N, K) float64, finite where a probability underflows to 0.
+    """
+
+    labels: Integers
+    probabilities: Floats
+    log_probabilities: Floats
+
+    @classmethod
+    def of(cls, predictions: Predictions) -> Scored:
+        """Take them from predictions, in the order of the ids, so that a file's order is nothing.
+
+        Resampling draws positions; sorted ids make its draws the same for every model and for
+        every order of the same examples.
+        """
+        order = np.argsort(predictions.ids, kind="stable")
+        logits = predictions.logits
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+        return cls(predictions.labels[order], predictions.probabilities[order], logs[order])
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return self.probabilities.shape[1]
+
+    @cached_property
+    def called(self) -> Integers:
+        """(N,) the class of the highest probability, the first of equal ones."""
+        called: Integers = self.probabilities.argmax(axis=1)
+        return called
+
+    @cached_property
+    def is_right(self) -> NDArray[np.bool_]:
+        """(N,) whether that is the label."""
+        return self.called == self.labels
+
+    @cached_property
+    def confidence(self) -> Floats:
+        """(N,) the highest probability."""
+        confidence: Floats = self.probabilities.max(axis=1)
+        return confidence
+
+
+WeightedMetric: TypeAlias = Callable[[Scored, Floats], Floats]
+"""From N examples and (N, B) counts, how often each resample holds each example, to (B,) values,
+or (K, B) of a metric that each class has. A column of ones gives the value on the examples
+themselves, so that a metric is written once for its value and for its bootstrap."""
