@@ -3,11 +3,13 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lensbench.comparison.compare import Comparison, Entry
+from lensbench.comparison.compare import Comparison, Entry, compare
+from lensbench.comparison.judged import Judged
 from lensbench.evaluation.estimate import Estimate
 from lensbench.runs.record import ContractConfig, RunRecord, TestResults
 
@@ -48,11 +50,15 @@ def _entry(name: str, auc: float, accuracy: float, minutes: float | None, machin
         training_time_s=None if minutes is None else 60 * minutes,
     )
     return Entry(
-        record=record,
-        path=Path(f"results_{name}.json"),
+        name=name,
+        runs=(Judged(record, Path(f"results_{name}.json"), (1250, 1250, 1250)),),
+        estimate=_estimate("auc_ovr_macro", auc, 0.002),
         auc=_estimate("auc_ovr_macro", auc, 0.002),
         accuracy=_estimate("accuracy", accuracy, 0.008),
+        test_deviation=0.001,
+        training_deviation=None,
         p_value=None,
+        letters="a" if auc > 0.993 else "b",
         tied=auc > 0.993,
     )
 
@@ -76,7 +82,9 @@ def make_comparison() -> MakeComparison:
             )
             for i, auc in enumerate(aucs)
         ]
-        return Comparison(tuple(entries), (), (), 3750, "a made-up paired test")
+        return replace(
+            compare([]), entries=tuple(entries), n_test=3750, test="a made-up paired test"
+        )
 
     return make
 
@@ -86,14 +94,12 @@ def without_intervals(make_comparison: MakeComparison) -> Comparison:
     comparison = make_comparison(4)
     unknown = {"low": math.nan, "high": math.nan}
     entries = tuple(
-        Entry(
-            record=entry.record,
-            path=entry.path,
+        replace(
+            entry,
+            estimate=entry.estimate.model_copy(update=unknown),
             auc=entry.auc.model_copy(update=unknown),
             accuracy=entry.accuracy.model_copy(update=unknown),
-            p_value=entry.p_value,
-            tied=entry.tied,
         )
         for entry in comparison.entries
     )
-    return Comparison(entries, (), (), comparison.n_test, comparison.test)
+    return replace(comparison, entries=entries)

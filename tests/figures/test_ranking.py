@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lensbench.comparison.compare import Comparison
+from lensbench.comparison.compare import compare
 from lensbench.errors import ComparisonError
 from lensbench.figures import draw_accuracy_ranking, draw_auc_ranking
 from lensbench.figures.style import BLUE, GREY
@@ -67,8 +67,8 @@ def test_legend_explains_ties_and_how_they_were_decided(make_comparison):
     legend = draw_accuracy_ranking(make_comparison(13)).get_legend()
     meanings = [text.get_text() for text in legend.get_texts()]
     assert meanings == [
-        "in AUC not distinguishable from the best on these test images",
-        "in AUC worse than the best",
+        "in macro AUC not distinguishable from the best on these test images",
+        "in macro AUC worse than the best",
     ]
     assert "a made-up paired test" in legend.get_title().get_text()
 
@@ -100,4 +100,4 @@ def test_nothing_is_clipped_with_long_names(make_comparison):
 
 def test_no_finished_run_is_an_error():
     with pytest.raises(ComparisonError, match="nothing to rank"):
-        draw_auc_ranking(Comparison((), (), (), 0, ""))
+        draw_auc_ranking(compare([]))

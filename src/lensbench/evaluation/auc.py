@@ -1,18 +1,16 @@
-"""Areas under ROC curves: each class against the rest, their mean, and how sure they are."""
+"""Areas under ROC curves, and what each example contributes to their errors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lensbench.evaluation.estimate import Estimate
 from lensbench.evaluation.proportions import wilson_interval
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
+from lensbench.evaluation.ranking import Booleans, Floats, Integers
 
 
 @dataclass(frozen=True)
@@ -54,31 +52,81 @@ def one_vs_rest(labels: Integers, scores: Floats) -> OneVsRest:
     of two AUCs add up to their covariance likewise. Placements come from midranks
     (Sun & Xu 2014, IEEE Signal Process. Lett. 21, 1389, sec. III), in O(N log N).
 
-    The members of class k are the negatives of the other classes, so one example moves several
-    AUCs at once; summing the products over examples, not over positives and negatives apart,
-    keeps exactly these covariances.
+    Means over classes need nothing more. Write g_ik for the influence of example i on the AUC of
+    class k, so that cov(A_k, A_l) = sum_i g_ik g_il. Then the mean M = (1/K) sum_k A_k has
+
+        var M = (1/K^2) sum_kl cov(A_k, A_l) = sum_i ((1/K) sum_k g_ik)^2:
+
+    the influence of an example on the mean is the mean of its influences. The members of class k
+    are the rest of the other classes, so one example moves several AUCs at once, and the sum over
+    examples, not over members and rest apart, keeps these covariances. The same holds for
+    different classifiers on the same examples: with their influences on M as the rows of G, the
+    covariance of their macro AUCs is G G^T.
 
     Args:
         labels: (N,) int64 in 0..K-1.
         scores: (N, K) of which higher means more likely that class.
     """
-    n_examples, n_classes = scores.shape
-    values = np.full(n_classes, np.nan)
-    influence = np.full((n_examples, n_classes), np.nan)
-    for k in range(n_classes):
-        members = labels == k
-        m, n = int(members.sum()), int((~members).sum())
-        if m == 0 or n == 0:
-            continue
-        ranks = _midranks(scores[:, k])
-        placement = np.empty(n_examples)
-        placement[members] = (ranks[members] - _midranks(scores[members, k])) / n
-        placement[~members] = 1 - (ranks[~members] - _midranks(scores[~members, k])) / m
-        values[k] = placement[members].mean()
-        influence[:, k] = placement - values[k]
-        influence[members, k] /= np.sqrt(m * max(m - 1, 1))
-        influence[~members, k] /= np.sqrt(n * max(n - 1, 1))
-    return OneVsRest(values, influence)
+    compared = [_compare(scores[:, k], labels == k, labels != k) for k in range(scores.shape[1])]
+    values, influences = zip(*compared, strict=True)
+    return OneVsRest(np.array(values), np.column_stack(influences))
+
+
+def one_vs_one(labels: Integers, scores: Floats) -> tuple[float, Floats]:
+    """Compute the mean AUC of all ordered pairs of classes, and each example's influence on it.
+
+    The M of Hand & Till (2001, Machine Learning 45, 171): the AUC of a pair (i, j) compares the
+    score of class i among the examples of i and j alone, so no other example has an influence on
+    it. The influence on the mean is the mean of the influences, as in `one_vs_rest`.
+
+    Args:
+        labels: (N,) int64 in 0..K-1.
+        scores: (N, K) of which higher means more likely that class.
+
+    Returns:
+        The mean, NaN where a class is absent, and the (N,) influences.
+    """
+    pairs = list(permutations(range(scores.shape[1]), 2))
+    value, influence = 0.0, np.zeros(len(labels))
+    for i, j in pairs:
+        area, of_area = _compare(scores[:, i], labels == i, labels == j)
+        value += area / len(pairs)
+        influence += of_area / len(pairs)
+    return value, influence
+
+
+def micro_average(labels: Integers, scores: Floats) -> tuple[float, Floats]:
+    """Compute the AUC of all pairs of an example and a class, and each example's influence on it.
+
+    The pairs of an example are not independent, so their influences are summed before anybody
+    squares them (Obuchowski 1997, Biometrics 53, 567, treats such clusters so).
+
+    Args:
+        labels: (N,) int64 in 0..K-1.
+        scores: (N, K) of which higher means more likely that class.
+
+    Returns:
+        The AUC and the (N,) influences.
+    """
+    is_right = np.eye(scores.shape[1], dtype=bool)[labels].ravel()
+    value, influence = _compare(scores.ravel(), is_right, ~is_right)
+    return value, influence.reshape(scores.shape).sum(axis=1)
+
+
+def _compare(scores: Floats, is_member: Booleans, is_other: Booleans) -> tuple[float, Floats]:
+    """Return the AUC of members against others, and the influence of each example on it."""
+    m, n = int(is_member.sum()), int(is_other.sum())
+    if m == 0 or n == 0:
+        return np.nan, np.full(len(scores), np.nan)
+    members, others = scores[is_member], scores[is_other]
+    ranks = _midranks(np.concatenate([members, others]))
+    of_members = (ranks[:m] - _midranks(members)) / n
+    of_others = 1 - (ranks[m:] - _midranks(others)) / m
+    value = float(of_members.mean())
+    influence = np.zeros(len(scores))
+    influence[is_member] = (of_members - value) / np.sqrt(m * max(m - 1, 1))
+    influence[is_other] = (of_others - value) / np.sqrt(n * max(n - 1, 1))
+    return value, influence
 
 
 def auc_estimate(
@@ -102,12 +150,26 @@ def auc_estimate(
         low, high = logit_interval(value, deviation, level)
         method = "DeLong, logit scale"
     else:
-        smallest = int(np.bincount(labels).min())
-        low, high = wilson_interval(round(value * smallest), smallest, level)
+        low, high = wilson_of_smallest_class(value, labels, level)
         method = "Wilson with the size of the smallest class, since DeLong's error is zero"
     return Estimate(
         name=name, value=value, low=low, high=high, level=level, method=method, n=len(labels)
     )
+
+
+def wilson_of_smallest_class(value: float, labels: Integers, level: float) -> tuple[float, float]:
+    """Return an interval of a value in [0, 1] that does not vary within these examples.
+
+    That of a proportion among as many examples as the smallest class has, of those that occur.
+
+    Args:
+        value: Such as an AUC of 1.
+        labels: (N,) int64.
+        level: Confidence level.
+    """
+    smallest = int(np.unique(labels, return_counts=True)[1].min())
+    low, high = wilson_interval(round(value * smallest), smallest, level)
+    return min(low, value), max(high, value)
 
 
 def hanley_mcneil_deviation(auc: float, n_members: int, n_others: int) -> float:

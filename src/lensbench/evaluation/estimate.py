@@ -2,29 +2,79 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+
+class UndefinedMetricWarning(UserWarning):
+    """A metric does not exist on these examples; its value and bounds are NaN."""
+
+
+@contextmanager
+def undefined_told_otherwise() -> Iterator[None]:
+    """Silence `UndefinedMetricWarning` where the user learns in another way what is undefined."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        yield
+
+
+def _nan_of_null(value: object) -> object:
+    return math.nan if value is None else value
+
+
+Number = Annotated[float, BeforeValidator(_nan_of_null)]
+"""A float that may be NaN, which JSON has no word for but null."""
 
 
 class Estimate(BaseModel):
     """A named value with its confidence interval.
 
     `low` and `high` bound the interval of confidence `level`; `method` names how it was computed
-    and `n` the number of examples behind it.
+    and `n` the number of examples behind it. All three numbers are NaN, null in JSON, where the
+    value does not exist.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    value: float
-    low: float
-    high: float
+    value: Number
+    low: Number
+    high: Number
     level: float
     method: str
     n: int
 
     def __str__(self) -> str:
         """Return the value and its interval to four digits, as tables show it."""
+        if math.isnan(self.value):
+            return "undefined"
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+def undefined_estimate(name: str, level: float, n: int, reason: str) -> Estimate:
+    """Return the estimate of what does not exist, and warn that it does not.
+
+    Args:
+        name: Of the estimate.
+        level: Confidence level that was asked for.
+        n: Number of examples.
+        reason: What is lacking, as a clause.
+    """
+    warnings.warn(f"{name} is undefined: {reason}", UndefinedMetricWarning, stacklevel=2)
+    return Estimate(
+        name=name,
+        value=math.nan,
+        low=math.nan,
+        high=math.nan,
+        level=level,
+        method=f"undefined: {reason}",
+        n=n,
+    )
 
 
 class RocCurve(BaseModel):
@@ -40,9 +90,10 @@ class RocCurve(BaseModel):
 class Evaluation(BaseModel):
     """What one set of predictions is worth.
 
-    `estimates` is keyed by name: `auc_ovr_macro`, `auc_ovr_micro`, `accuracy`, and for each class
-    `auc_ovr/<class>`, `precision/<class>`, `recall/<class>`, `f1/<class>`. `roc_curves` is keyed
-    by class name, `micro` and `macro`. `confusion_matrix[i][j]` counts the examples of class i
+    `estimates` is keyed by the names of `lensbench.evaluation.metrics.METRICS`: `accuracy`,
+    `auc_ovr_macro`, and for each class `recall/<class>` and so on. `roc_curves` is keyed by class
+    name, `micro` and `macro`; a class that has no example, or is the only one, has no curve, and
+    the mean over classes then neither. `confusion_matrix[i][j]` counts the examples of class i
     that were called class j. `report` is scikit-learn's text table.
     """
 
@@ -53,3 +104,12 @@ class Evaluation(BaseModel):
     roc_curves: dict[str, RocCurve]
     confusion_matrix: tuple[tuple[int, ...], ...]
     report: str
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """A line for each reason why estimates do not exist, with their names."""
+        names: dict[str, list[str]] = {}
+        for one in self.estimates.values():
+            if math.isnan(one.value):
+                names.setdefault(one.method, []).append(one.name)
+        return tuple(f"{', '.join(mine)}: {reason}" for reason, mine in names.items())

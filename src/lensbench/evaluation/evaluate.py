@@ -6,104 +6,58 @@ from collections.abc import Sequence
 
 import numpy as np
 from sklearn.metrics import auc as area
-from sklearn.metrics import classification_report, confusion_matrix, roc_curve
+from sklearn.metrics import classification_report, roc_curve
 
 from lensbench.config import JudgeSpec
-from lensbench.errors import RecordError
-from lensbench.evaluation.auc import Floats, Integers, auc_estimate, one_vs_rest
-from lensbench.evaluation.estimate import Estimate, Evaluation, RocCurve
-from lensbench.evaluation.proportions import f1_intervals, f1_scores, proportion_estimate
+from lensbench.evaluation.estimate import Evaluation, RocCurve
+from lensbench.evaluation.estimates import estimates_of, scored_of
+from lensbench.evaluation.metrics import METRICS
+from lensbench.evaluation.metrics_of_calls import confusion
+from lensbench.evaluation.ranking import Floats
+from lensbench.evaluation.scored import Scored
 from lensbench.outcome import Predictions
-
-_BOOTSTRAP_SEED = 0
 
 
 def evaluate(predictions: Predictions, spec: JudgeSpec) -> Evaluation:
-    """Judge one set of predictions, all examples at once.
+    """Judge one set of predictions by every metric, all examples at once.
+
+    A metric that does not exist on these examples, such as the recall of a class without any, is
+    NaN, with an `UndefinedMetricWarning` that says why.
 
     Raises:
-        RecordError: A class has no example, so that its AUC does not exist.
+        RecordError: There are no predictions.
     """
-    labels, scores, classes = predictions.labels, predictions.probabilities, predictions.classes
-    counts = np.bincount(labels, minlength=len(classes))
-    if (counts == 0).any():
-        absent = ", ".join(classes[k] for k in np.flatnonzero(counts == 0))
-        raise RecordError(f"no example of {absent}: AUC and recall of a missing class do not exist")
-    called = scores.argmax(axis=1)
-    confusion = confusion_matrix(labels, called, labels=range(len(classes)))
+    scored, classes = scored_of(predictions), predictions.classes
+    estimates = {one.name: one for one in estimates_of(METRICS.values(), scored, classes, spec)}
+    cells = confusion(scored, np.ones((len(scored.labels), 1)))[..., 0]
     return Evaluation(
         classes=classes,
-        estimates={
-            estimate.name: estimate
-            for estimate in (
-                *_areas(predictions, spec),
-                *_proportions(confusion, classes, spec),
-            )
-        },
-        roc_curves=_roc_curves(predictions),
-        confusion_matrix=tuple(tuple(int(n) for n in row) for row in confusion),
+        estimates=estimates,
+        roc_curves=_roc_curves(scored, classes),
+        confusion_matrix=tuple(tuple(int(n) for n in row) for row in cells),
         report=classification_report(
-            labels, called, labels=range(len(classes)), target_names=classes, zero_division=0
+            scored.labels,
+            scored.called,
+            labels=range(len(classes)),
+            target_names=classes,
+            zero_division=0,
         ),
     )
 
 
-def _areas(predictions: Predictions, spec: JudgeSpec) -> list[Estimate]:
-    classwise = one_vs_rest(predictions.labels, predictions.probabilities)
-    # Every (example, class) pair is one decision; pairs of an example are not independent, so
-    # the influences of an example are summed before they are squared.
-    hits, scores = _one_hot(predictions), predictions.probabilities
-    micro = one_vs_rest(hits.ravel(), np.column_stack([-scores.ravel(), scores.ravel()]))
-    micro_influence = micro.influence[:, 1].reshape(scores.shape).sum(axis=1)
-    areas = {
-        "auc_ovr_macro": (classwise.macro, classwise.macro_influence),
-        "auc_ovr_micro": (float(micro.values[1]), micro_influence),
-    } | {
-        f"auc_ovr/{name}": (float(classwise.values[k]), classwise.influence[:, k])
-        for k, name in enumerate(predictions.classes)
-    }
-    return [
-        auc_estimate(name, value, influence, predictions.labels, spec.level)
-        for name, (value, influence) in areas.items()
-    ]
-
-
-def _proportions(confusion: Integers, classes: tuple[str, ...], spec: JudgeSpec) -> list[Estimate]:
-    hits, of_class, called = np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    counted = {"accuracy": (int(hits.sum()), int(confusion.sum()))}
-    for k, name in enumerate(classes):
-        counted[f"precision/{name}"] = (int(hits[k]), int(called[k]))
-        counted[f"recall/{name}"] = (int(hits[k]), int(of_class[k]))
-    estimates = [
-        proportion_estimate(name, n_hits, n, spec.level) for name, (n_hits, n) in counted.items()
-    ]
-    lows, highs = f1_intervals(
-        confusion, spec.level, spec.n_resamples, np.random.default_rng(_BOOTSTRAP_SEED)
-    )
-    for k, value in enumerate(f1_scores(confusion)):
-        estimates.append(
-            Estimate(
-                name=f"f1/{classes[k]}",
-                value=value,
-                low=min(lows[k], value),
-                high=max(highs[k], value),
-                level=spec.level,
-                method=f"stratified bootstrap, {spec.n_resamples} resamples, percentile",
-                n=int(confusion.sum()),
-            )
-        )
-    return estimates
-
-
-def _roc_curves(predictions: Predictions) -> dict[str, RocCurve]:
-    hits, scores = _one_hot(predictions), predictions.probabilities
+def _roc_curves(scored: Scored, classes: tuple[str, ...]) -> dict[str, RocCurve]:
+    """Return the curves of the classes that have examples and a rest, and their means."""
     curves = {
-        name: _curve(*roc_curve(hits[:, k], scores[:, k])[:2])
-        for k, name in enumerate(predictions.classes)
+        name: _curve(*roc_curve(ranking.is_member, ranking.scores)[:2])
+        for name, ranking in zip(classes, scored.rankings, strict=True)
+        if ranking.is_member.any() and ranking.is_other.any()
     }
-    curves["micro"] = _curve(*roc_curve(hits.ravel(), scores.ravel())[:2])
-    curves["macro"] = _mean_curve([curves[name] for name in predictions.classes])
-    return curves
+    means = {}
+    if len(curves) == len(classes):
+        means["macro"] = _mean_curve(list(curves.values()))
+    hits = np.eye(scored.n_classes)[scored.labels]
+    means["micro"] = _curve(*roc_curve(hits.ravel(), scored.probabilities.ravel())[:2])
+    return curves | means
 
 
 def _mean_curve(curves: Sequence[RocCurve]) -> RocCurve:
@@ -131,8 +85,3 @@ def _both_sides(grid: Floats, curve: RocCurve) -> Floats:
 
 def _curve(fpr: Floats, tpr: Floats) -> RocCurve:
     return RocCurve(fpr=tuple(fpr.tolist()), tpr=tuple(tpr.tolist()), auc=float(area(fpr, tpr)))
-
-
-def _one_hot(predictions: Predictions) -> Integers:
-    hits: Integers = np.eye(len(predictions.classes), dtype=np.int64)[predictions.labels]
-    return hits

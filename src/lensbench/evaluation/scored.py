@@ -8,12 +8,16 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lensbench.evaluation.ranking import (
+    Booleans,
+    Floats,
+    Integers,
+    Ranking,
+    Sums,
+    group_sums,
+)
 from lensbench.outcome import Predictions
-
-Floats: TypeAlias = NDArray[np.float64]
-Integers: TypeAlias = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class Scored:
     @property
     def n_classes(self) -> int:
         """K."""
-        return self.probabilities.shape[1]
+        return int(self.probabilities.shape[1])
 
     @cached_property
     def called(self) -> Integers:
@@ -55,9 +59,28 @@ class Scored:
         return called
 
     @cached_property
-    def is_right(self) -> NDArray[np.bool_]:
+    def is_right(self) -> Booleans:
         """(N,) whether that is the label."""
-        return self.called == self.labels
+        is_right: Booleans = self.called == self.labels
+        return is_right
+
+    @cached_property
+    def by_class(self) -> Sums:
+        """(K, N) sums by label."""
+        return group_sums(self.labels, self.n_classes)
+
+    @cached_property
+    def cells(self) -> Sums:
+        """(K K, N) sums by cell of the confusion matrix, its rows one after the other."""
+        return group_sums(self.labels * self.n_classes + self.called, self.n_classes**2)
+
+    @cached_property
+    def rankings(self) -> tuple[Ranking, ...]:
+        """For each class the examples by its probability, its own against all others."""
+        return tuple(
+            Ranking(self.probabilities[:, k], self.labels == k, self.labels != k)
+            for k in range(self.n_classes)
+        )
 
     @cached_property
     def confidence(self) -> Floats:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.errors import ComparisonError
 from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC
 from lensbench.figures.style import BLUE, GREY, legend_below, new_axes, styled, wrapped
 
 _FLOORS = (*(percent / 100 for percent in range(99, 89, -1)), 0.85, 0.8, 0.7, 0.6, 0.5, 0.0)
@@ -19,7 +20,7 @@ WORSE = "worse than the best"
 
 @styled()
 def draw_auc_ranking(comparison: Comparison, ax: Axes | None = None) -> Axes:
-    """Draw the test AUC of every model, best on top.
+    """Draw the test AUC of every model, best on top; ties are those of the ranking's metric.
 
     Raises:
         ComparisonError: No run has finished.
@@ -28,14 +29,14 @@ def draw_auc_ranking(comparison: Comparison, ax: Axes | None = None) -> Axes:
         comparison,
         [(entry, entry.auc) for entry in comparison.entries],
         "Test AUC (one-vs-rest, macro)",
-        (TIED, WORSE),
+        _meanings(comparison, MACRO_AUC),
         ax,
     )
 
 
 @styled()
 def draw_accuracy_ranking(comparison: Comparison, ax: Axes | None = None) -> Axes:
-    """Draw the test accuracy of every model, best on top; ties are those of the AUC.
+    """Draw the test accuracy of every model, best on top; ties are those of the ranking's metric.
 
     Raises:
         ComparisonError: No run has finished.
@@ -44,9 +45,16 @@ def draw_accuracy_ranking(comparison: Comparison, ax: Axes | None = None) -> Axe
         comparison,
         [(entry, entry.accuracy) for entry in comparison.entries],
         "Test accuracy",
-        (f"in AUC {TIED}", f"in AUC {WORSE}"),
+        _meanings(comparison, ACCURACY),
         ax,
     )
+
+
+def _meanings(comparison: Comparison, metric: str) -> tuple[str, str]:
+    """Return what filled and empty marks mean where this metric is drawn."""
+    if comparison.metric == metric:
+        return TIED, WORSE
+    return f"in {comparison.quantity} {TIED}", f"in {comparison.quantity} {WORSE}"
 
 
 def _draw_ranking(

@@ -1,9 +1,9 @@
-"""What accuracy costs in time, machine by machine."""
+"""What accuracy costs: in time, machine by machine, and in what is fair between machines."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,11 +11,30 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from lensbench.comparison.compare import Comparison, Entry
+from lensbench.cost import SPEEDS, Cost, Quantity, amount, throughput
 from lensbench.errors import ComparisonError
+from lensbench.evaluation.pareto import pareto_front
 from lensbench.figures.labels import place_labels
 from lensbench.figures.ranking import TIED, WORSE
-from lensbench.figures.style import INK, legend_below, machine_colours, styled, wrapped
+from lensbench.figures.style import (
+    BLUE,
+    GREY,
+    INK,
+    legend_below,
+    machine_colours,
+    new_axes,
+    styled,
+    wrapped,
+)
 from lensbench.figures.times import APART
+
+_AXES: dict[Quantity, tuple[str, float]] = {
+    "multiply-adds": ("Multiply-adds per image (10⁹)", 1e9),
+    "parameters": ("Parameters (10⁶)", 1e6),
+    "training images/s": ("Images per second in training (more is cheaper)", 1),
+    "inference images/s": ("Images per second in inference (more is cheaper)", 1),
+}
+"""What the axis says, and its unit."""
 
 
 @styled()
@@ -38,9 +57,7 @@ def draw_auc_vs_time(comparison: Comparison) -> Figure:
     for ax, (machine, entries) in zip(axes, panels.items(), strict=True):
         _draw_panel(ax, entries, colours[machine])
         ax.set_title(wrapped(machine, 80), fontsize=10)
-    lows, highs = zip(*(_interval(entry) for entry in timed), strict=True)
-    margin = 0.08 * (max(highs) - min(lows)) or 0.01
-    axes[0].set_ylim(min(lows) - margin, max(highs) + margin)
+    _hold_intervals(axes[0], timed)
 
     untimed = [entry.name for entry in comparison.entries if entry.minutes is None]
     notes = [APART] if len(panels) > 1 else []
@@ -58,30 +75,118 @@ def draw_auc_vs_time(comparison: Comparison) -> Figure:
     return figure
 
 
+@styled()
+def draw_auc_vs_cost(
+    comparison: Comparison,
+    costs: Mapping[str, Cost],
+    quantity: Quantity,
+    machine: str | None = None,
+) -> Figure:
+    """Draw test AUC against a cost that does not depend on where each model was trained.
+
+    A stair joins the Pareto front of the points; a speed has the quartiles of its repeats.
+
+    Args:
+        comparison: The ranking.
+        costs: By the name of the run; speeds need measured ones.
+        quantity: Which cost.
+        machine: Where all speeds were measured; needed for them.
+
+    Raises:
+        ComparisonError: No run's cost is known, or nobody says where the speeds were measured.
+    """
+    if quantity in SPEEDS and not machine:
+        raise ComparisonError(f"{quantity} differ between machines: say where they were measured")
+    label, unit = _AXES[quantity]
+    amounts = {name: amount(cost, quantity) for name, cost in costs.items()}
+    known = [(e, x / unit) for e in comparison.entries if (x := amounts.get(e.name)) is not None]
+    if not known:
+        raise ComparisonError(f"no run's {quantity} are known: measure them with `lensbench time`")
+    entries = [entry for entry, _ in known]
+    points = [(x, entry.auc.value) for entry, x in known]
+    sign = -1 if quantity in SPEEDS else 1
+    front = pareto_front([sign * x for x, _ in points], [auc for _, auc in points])
+    speeds = [throughput(costs[entry.name], quantity) for entry in entries]
+    quartiles = [(auc, s.low, s.high) for (_, auc), s in zip(points, speeds, strict=True) if s]
+
+    ax = new_axes(8, 4 + 0.1 * sum(_label(entry).count("\n") + 1 for entry in entries))
+    _draw_points(ax, entries, points, [BLUE if i in front else GREY for i in range(len(points))])
+    for auc, low, high in quartiles:
+        ax.hlines(auc, low, high, GREY, zorder=1.2)
+    stair = ax.plot(
+        *zip(*(points[i] for i in front), strict=True),
+        drawstyle="steps-post",
+        color=BLUE,
+        linewidth=1,
+        zorder=1.1,
+        label="Pareto front: everything cheaper is worse",
+    )
+    _hold_intervals(ax, entries)
+    _scale_logarithmically(ax, [*(x for x, _ in points), *(x for q in quartiles for x in q[1:])])
+
+    unknown = [entry.name for entry in comparison.entries if amounts.get(entry.name) is None]
+    notes = [f"Measured on {machine}."] if quantity in SPEEDS else []
+    notes += [f"Not known: {', '.join(unknown)}."] if unknown else []
+    notes = [wrapped(note, 80) for note in notes]
+    ax.set_xlabel("\n".join([label, *notes]))
+    ax.set_ylabel("Test AUC (macro)")
+    below = 0.55 + 0.17 * sum(note.count("\n") + 1 for note in notes)
+    _explain_markers(ax, {entry.tied for entry in entries}, below, stair)
+    ax.set_title(f"Test AUC against {quantity}")
+
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise TypeError("these axes belong to no figure")
+    figure.draw_without_rendering()  # the layout must be final before labels are placed
+    place_labels(ax, points, list(map(_label, entries)), list(map(_interval, entries)))
+    return figure
+
+
 def _draw_panel(ax: Axes, entries: Sequence[Entry], colour: str) -> None:
-    minutes = [_point(entry)[0] for entry in entries]
-    for entry in entries:
+    points = list(map(_point, entries))
+    _draw_points(ax, entries, points, [colour] * len(entries))
+    ax.set_ylabel("Test AUC (macro)")
+    minutes = [x for x, _ in points]
+    shortest, longest = min(minutes), max(minutes)
+    if longest > 10 * shortest > 0:
+        _scale_logarithmically(ax, minutes)
+    else:
+        margin = 0.12 * (longest - shortest) or 0.5 * longest or 1
+        ax.set_xlim(max(0, shortest - margin), longest + margin)
+
+
+def _draw_points(
+    ax: Axes,
+    entries: Sequence[Entry],
+    points: Sequence[tuple[float, float]],
+    colours: Sequence[str],
+) -> None:
+    for entry, point, colour in zip(entries, points, colours, strict=True):
         ax.plot(
-            *_point(entry),
+            *point,
             marker="o",
             color=colour,
             markerfacecolor=colour if entry.tied else "white",
             markersize=8,
         )
+        ax.vlines(point[0], *_interval(entry), colour, alpha=0.35, zorder=1.2)
+
+
+def _scale_logarithmically(ax: Axes, values: Iterable[float]) -> None:
+    low, high = min(values), max(values)
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    # A factor of 2.5 in all, so that an axis around a single value has a tick too.
+    margin = max((high / low) ** 0.12, math.sqrt(2.5))
+    ax.set_xlim(low / margin, high * margin)
+
+
+def _hold_intervals(ax: Axes, entries: Sequence[Entry]) -> None:
     lows, highs = zip(*map(_interval, entries), strict=True)
-    ax.vlines(minutes, lows, highs, colour, alpha=0.35, zorder=1.2)
-    ax.set_ylabel("Test AUC (macro)")
-    shortest, longest = min(minutes), max(minutes)
-    if longest > 10 * shortest > 0:
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        margin = (longest / shortest) ** 0.12
-        ax.set_xlim(shortest / margin, longest * margin)
-    else:
-        margin = 0.12 * (longest - shortest) or 0.5 * longest or 1
-        ax.set_xlim(max(0, shortest - margin), longest + margin)
+    margin = 0.08 * (max(highs) - min(lows)) or 0.01
+    ax.set_ylim(min(lows) - margin, max(highs) + margin)
 
 
 def _point(entry: Entry) -> tuple[float, float]:
@@ -98,11 +203,13 @@ def _interval(entry: Entry) -> tuple[float, float]:
     return entry.auc.low, entry.auc.high
 
 
-def _explain_markers(ax: Axes, ties: Set[bool], inches: float) -> None:
+def _explain_markers(
+    ax: Axes, ties: Set[bool], inches: float, lines: Sequence[Line2D] = ()
+) -> None:
     meanings = {True: (TIED, INK), False: (WORSE, "white")}
     handles = [
         Line2D([], [], linestyle="", marker="o", color=INK, markerfacecolor=fill, label=meaning)
         for tied, (meaning, fill) in meanings.items()
         if tied in ties
     ]
-    legend_below(ax, inches, handles=handles)
+    legend_below(ax, inches, handles=[*handles, *lines])

@@ -1,0 +1,106 @@
+"""What is gained by calling only the examples of which a classifier is sure."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from lensbench.errors import RecordError
+from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.proportions import proportion_estimate
+from lensbench.evaluation.ranking import Floats
+from lensbench.evaluation.scored import Scored
+from lensbench.outcome import Predictions
+
+_COVERAGES = (0.5, 0.8, 0.9, 0.95)
+_MOST_POINTS = 500
+
+
+class RiskCoverage(BaseModel):
+    """The share of wrong calls among those that are made, against the share that is made.
+
+    Attributes:
+        coverage: The share of examples at least as confident as a threshold, ascending to 1, for
+            the thresholds that occur, or some 500 of them.
+        risk: The share of these that is called wrong.
+        aurc: `area_under_risk_coverage`, of all thresholds.
+        at: The risk at the smallest coverages of at least 50, 80, 90 and 95 %, with Wilson
+            intervals; `n` is the number of examples covered.
+        n: All examples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    coverage: tuple[float, ...]
+    risk: tuple[float, ...]
+    aurc: float
+    at: tuple[Estimate, ...]
+    n: int
+
+
+def area_under_risk_coverage(scored: Scored, counts: Floats) -> Floats:
+    """Return the mean risk over the coverages 1/n, 2/n, ... 1, the most confident first.
+
+    The risk-coverage curve is that of Geifman & El-Yaniv (2017, NeurIPS), its area as in Geifman,
+    Uziel & El-Yaniv (2019, ICLR). Examples of equal confidence, as are the copies of one in a
+    resample, can be accepted in any order: the value is the mean over all orders. When e of m
+    tied ones are wrong, j of them hold j e / m wrong ones on average, so that after W accepted
+    with E wrong they add the sum over j = 1..m of (E + j e/m) / (W + j), which is
+    e + (E - W e/m) (H(W + m) - H(W)) with the harmonic numbers H.
+
+    Args:
+        scored: N examples.
+        counts: (N, B) how often each resample holds each example, whole numbers.
+
+    Returns:
+        (B,) float64 in 0..1.
+    """
+    n_tied, n_tied_wrong = _tied(scored, counts)
+    covered, wrong = n_tied.cumsum(axis=0), n_tied_wrong.cumsum(axis=0)
+    rate = n_tied_wrong / np.maximum(n_tied, 1)
+    excess = wrong - n_tied_wrong - rate * (covered - n_tied)
+    harmonic = np.cumsum(1 / np.arange(1, covered[-1].max() + 1))
+    harmonic = np.concatenate([[0], harmonic])[covered.astype(np.int64)]
+    excess[1:] *= np.diff(harmonic, axis=0)
+    area: Floats = (wrong[-1] + excess.sum(axis=0)) / covered[-1]
+    return area
+
+
+def risk_coverage(predictions: Predictions, level: float = 0.95) -> RiskCoverage:
+    """Return the risk-coverage curve, its area, and the risk at the coverages of common use.
+
+    Args:
+        predictions: Of N examples.
+        level: Of the intervals.
+
+    Raises:
+        RecordError: There is no example.
+    """
+    n = len(predictions.ids)
+    if not n:
+        raise RecordError("no predictions: the risk of none does not exist")
+    scored, once = Scored.of(predictions), np.ones((n, 1))
+    n_tied, n_tied_wrong = _tied(scored, once)
+    covered, wrong = n_tied[:, 0].cumsum(), n_tied_wrong[:, 0].cumsum()
+    kept = np.unique(np.searchsorted(covered, np.linspace(0, n, _MOST_POINTS)))
+    return RiskCoverage(
+        coverage=tuple((covered[kept] / n).tolist()),
+        risk=tuple((wrong[kept] / covered[kept]).tolist()),
+        aurc=float(area_under_risk_coverage(scored, once)[0]),
+        at=tuple(
+            proportion_estimate(f"risk_at/{wanted}", int(wrong[i]), int(covered[i]), level)
+            for wanted in _COVERAGES
+            for i in [np.searchsorted(covered / n, wanted)]
+        ),
+        n=n,
+    )
+
+
+def _tied(scored: Scored, counts: Floats) -> tuple[Floats, Floats]:
+    """Return (G, B) examples, and wrong ones, of each confidence that occurs, highest first."""
+    order = np.argsort(-scored.confidence, kind="stable")
+    first = np.flatnonzero(np.diff(scored.confidence[order], prepend=np.inf))
+    ordered = counts[order]
+    tied: Floats = np.add.reduceat(ordered, first, axis=0)
+    tied_wrong: Floats = np.add.reduceat(ordered * ~scored.is_right[order, None], first, axis=0)
+    return tied, tied_wrong

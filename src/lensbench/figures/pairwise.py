@@ -1,0 +1,64 @@
+"""Every model against every other."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+
+from lensbench.comparison.compare import Comparison
+from lensbench.errors import ComparisonError
+from lensbench.figures.style import BLUE, FAINT, INK, new_axes, styled, wrapped
+
+_SMALLEST_P = 0.001
+
+
+@styled()
+def draw_pairwise(comparison: Comparison, ax: Axes | None = None) -> Axes:
+    """Draw the matrix of paired tests: differences below the diagonal, corrected p-values above.
+
+    Raises:
+        ComparisonError: There are not two finished runs.
+    """
+    if not comparison.pairs:
+        raise ComparisonError("there are no two finished runs: there is nothing to test")
+    names = [entry.name for entry in comparison.entries]
+    n = len(names)
+    level = comparison.pairs[0].difference.level
+    differ = np.zeros((n, n))
+    side = 2.6 + 0.5 * n
+    ax = ax or new_axes(side + 1, side)
+    small: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "color": INK}
+    for (i, j), pair in zip(itertools.combinations(range(n), 2), comparison.pairs, strict=True):
+        differ[i, j] = differ[j, i] = pair.p_holm <= 1 - level
+        colour = "white" if differ[i, j] else INK
+        ax.text(j, i, _p_value(pair.p_holm), **small | {"color": colour})
+        ax.text(i, j, f"{pair.difference.value:.4f}", **small | {"color": colour})
+    ax.imshow(differ, cmap=ListedColormap([FAINT, BLUE]), vmin=0, vmax=1)
+    labels = [wrapped(name, 24) for name in names]
+    ax.set_xticks(range(n), labels, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(
+        range(n),
+        [f"{label}  {e.letters}" for label, e in zip(labels, comparison.entries, strict=True)],
+    )
+    ax.set_xticks(np.arange(n + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(n + 1) - 0.5, minor=True)
+    ax.grid(visible=False)
+    ax.grid(which="minor", color="white", linewidth=2)
+    ax.tick_params(which="both", length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title(f"{comparison.quantity}: every model against every other")
+    note = (
+        f"Above the diagonal Holm-corrected p-values, below it differences. Blue: told apart at "
+        f"{level:.0%}. Models that share a letter are not. {comparison.test[0].upper()}"
+        f"{comparison.test[1:]}."
+    )
+    ax.set_xlabel(wrapped(note, int(9 * side)), labelpad=10, loc="left")
+    return ax
+
+
+def _p_value(p_value: float) -> str:
+    return f"{p_value:.2g}" if p_value >= _SMALLEST_P else f"<{_SMALLEST_P}"

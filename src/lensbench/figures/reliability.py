@@ -1,0 +1,55 @@
+"""Accuracy against confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+
+from lensbench.evaluation.calibration import Reliability
+from lensbench.figures.style import CYCLE, legend_below, new_axes, styled, wrapped
+
+_MARKERS = "osD^v"
+
+
+@styled()
+def draw_reliability(
+    reliabilities: Mapping[str, Reliability], title: str | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw the accuracy in each bin of confidence with its interval; on the diagonal is right.
+
+    Args:
+        reliabilities: Keyed by what they are of, as the same test examples before and after
+            temperature scaling.
+        title: Whose reliability it is.
+        ax: Where to draw; a new figure otherwise.
+    """
+    ax = ax or new_axes(5.4, 5.75 + 0.19 * len(reliabilities))
+    lowest = 1.0
+    for i, (name, reliability) in enumerate(reliabilities.items()):
+        confidence = [one.confidence for one in reliability.bins]
+        accuracy = [one.accuracy for one in reliability.bins]
+        below = [one.value - one.low for one in accuracy]
+        above = [one.high - one.value for one in accuracy]
+        ax.errorbar(
+            *(confidence, [one.value for one in accuracy], [below, above]),
+            color=CYCLE[i % len(CYCLE)],
+            marker=_MARKERS[i % len(_MARKERS)],
+            markersize=4.5,
+            linewidth=1.2,
+            elinewidth=1,
+            label=f"{wrapped(name, 30)}  {reliability.error:.4f} "
+            f"({reliability.error_by_chance:.4f} by chance)",
+        )
+        lowest = min(lowest, confidence[0], *(one.low for one in accuracy))
+    ax.plot((0, 1), (0, 1), color="#bbbbbb", linewidth=1, zorder=1)
+    margin = (1 - lowest) / 50
+    ax.set(xlim=(lowest - margin, 1 + margin), ylim=(lowest - margin, 1 + margin))
+    ax.set_aspect("equal")
+    levels = {f"{one.accuracy.level:.0%}" for r in reliabilities.values() for one in r.bins}
+    ax.set_xlabel("Confidence, mean of a bin")
+    ax.set_ylabel(f"Accuracy with {' or '.join(sorted(levels))} interval")
+    legend_below(ax, title="Expected calibration error")
+    if title:
+        ax.set_title(wrapped(title, 46))
+    return ax
