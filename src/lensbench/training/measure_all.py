@@ -1,0 +1,116 @@
+"""Many models measured one after another, each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+from lensbench.config import MachineSpec, Recipe
+from lensbench.cost import MeasuredCost
+from lensbench.errors import LensbenchError
+from lensbench.training.measure import find_hardware, measure
+from lensbench.zoo.build import ImageShape
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to be measured, under the conditions of its run."""
+
+    identifier: str
+    recipe: Recipe
+    classes: tuple[str, ...]
+    image_shape: ImageShape
+    """(C, H, W) on disk."""
+
+
+def measure_all(
+    subjects: Mapping[str, Subject],
+    machine: MachineSpec,
+    *,
+    batch_size: int | None = None,
+    n_warm_up: int = 3,
+    n_repeats: int = 5,
+    n_rounds: int = 2,
+) -> Iterator[tuple[str, MeasuredCost | str]]:
+    """Measure all models, round after round, so that a machine's slow hours meet all of them.
+
+    A model has a fresh process in each round: its peak memory is its own, and one that runs out
+    of memory does not stop the others. A script that calls this needs the guard
+    `if __name__ == "__main__":`, as always where processes are spawned.
+
+    Args:
+        subjects: By the name of the run.
+        machine: On what, and how.
+        batch_size: Images per step, of all models (default: that of each recipe).
+        n_warm_up: Steps before the first repeat of each round.
+        n_repeats: How often each speed is measured in each round.
+        n_rounds: How often each model has its turn.
+
+    Yields:
+        The name of a run and what is known of it so far, after each of its turns: what comes
+        later holds the repeats of earlier rounds too and takes their place. Or, once, the reason
+        why it cannot be measured.
+
+    Raises:
+        ConfigError: The machine lacks the accelerator that was asked for.
+    """
+    # A fresh process has torch's own number of threads, not that of this one.
+    machine = machine.model_copy(update={"threads": find_hardware(machine).threads})
+    known: dict[str, MeasuredCost] = {}
+    failed: set[str] = set()
+    for _ in range(n_rounds):
+        for name, subject in subjects.items():
+            if name in failed:
+                continue
+            found = _in_fresh_process(
+                _measured_or_reason, subject, machine, batch_size, n_warm_up, n_repeats
+            )
+            if isinstance(found, str):
+                failed.add(name)
+                yield name, found
+                continue
+            known[name] = known[name].joined(found) if name in known else found
+            yield name, known[name]
+
+
+def _in_fresh_process(
+    work: Callable[..., MeasuredCost | str], *arguments: object
+) -> MeasuredCost | str:
+    # Not forked: CUDA cannot be used in a fork, and memory would not start from nothing.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as executor:
+        try:
+            return executor.submit(work, *arguments).result()
+        except BrokenProcessPool:
+            return (
+                "its process ended before it was measured: most likely the memory ran out, or "
+                'the script that started it lacks the line if __name__ == "__main__":'
+            )
+
+
+def _measured_or_reason(
+    subject: Subject,
+    machine: MachineSpec,
+    batch_size: int | None,
+    n_warm_up: int,
+    n_repeats: int,
+) -> MeasuredCost | str:
+    """Return errors as text: not every library's can be sent to another process."""
+    try:
+        return measure(
+            subject.identifier,
+            subject.recipe,
+            subject.classes,
+            subject.image_shape,
+            machine,
+            batch_size=batch_size,
+            n_warm_up=n_warm_up,
+            n_repeats=n_repeats,
+        )
+    except LensbenchError as error:
+        return str(error)
+    except Exception as error:  # whatever stops one model must not stop the next
+        return f"{type(error).__name__}: {error}"

@@ -1,0 +1,274 @@
+"""Measuring tiny models; nothing here depends on how fast they are."""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+import sys
+
+import lightning
+import numpy as np
+import pytest
+import torch
+
+from lensbench.config import MachineSpec, ModelSpec, Recipe
+from lensbench.cost import MeasuredCost, Throughput
+from lensbench.errors import ConfigError, ModelError
+from lensbench.training import measure as measuring
+from lensbench.training import measure_all as measuring_all
+from lensbench.training.measure import find_hardware, measure
+from lensbench.training.measure_all import Subject, measure_all
+from lensbench.training.module import Training
+from lensbench.zoo.build import build
+
+CLASSES = ("no", "sphere", "vort")
+SHAPE = (1, 32, 32)
+MODEL = "mobilenetv3_small_100"
+
+
+def _recipe(**settings):
+    return Recipe(**{"name": "t", "epochs": 2, "batch_size": 4, "learning_rate": 1e-3} | settings)
+
+
+@pytest.fixture
+def short(monkeypatch):
+    monkeypatch.setattr(measuring, "_REPEAT_SECONDS", 0.01)
+
+
+def _measure(machine=None, recipe=None, **settings):
+    machine = machine or MachineSpec(accelerator="cpu", threads=1)
+    return measure(MODEL, recipe or _recipe(), CLASSES, SHAPE, machine, **settings)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("precision", "settings"),
+    [
+        ("32-true", {"gradient_clip": 1.0, "schedule": "one-cycle", "rotation_degrees": 15}),
+        ("32-true", {"schedule": "plateau", "channels": 3, "image_size": 48}),
+        ("bf16-mixed", {"schedule": "constant", "gradient_clip": 1.0}),
+    ],
+)
+def test_every_number_is_there(precision, settings):
+    machine = MachineSpec(accelerator="cpu", precision=precision, threads=1)
+    cost = _measure(machine, _recipe(**settings), n_repeats=3)
+    for speed in (cost.training, cost.inference):
+        assert speed.n_repeats == 3
+        assert speed.batch_size == 4
+        assert 0 < speed.low <= speed.median <= speed.high
+    assert cost.model == "timm/mobilenetv3_small_100"
+    assert cost.channels == settings.get("channels", 1)
+    assert cost.image_size == (settings.get("image_size", 32),) * 2
+    assert cost.multiply_adds > 0
+
+
+@pytest.mark.usefixtures("short")
+def test_a_batch_of_another_size():
+    cost = _measure(batch_size=6, n_repeats=1)
+    assert cost.training.batch_size == cost.inference.batch_size == 6
+
+
+@pytest.mark.usefixtures("short")
+def test_random_numbers_and_threads_are_left_alone():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    numpys, pythons = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    with torch.random.fork_rng([]):
+        torch.manual_seed(54321)  # no seed that a step sets
+        torchs = torch.get_rng_state()
+        try:
+            _measure(n_repeats=1)
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(threads)
+        assert torch.equal(torch.get_rng_state(), torchs)
+    assert np.array_equal(np.random.get_state()[1], numpys)  # noqa: NPY002
+    assert random.getstate() == pythons
+    assert torch.is_grad_enabled()
+
+
+def test_a_step_is_one_of_adamw_with_a_clipped_gradient():
+    """Against the same two steps in plain torch."""
+    recipe = _recipe(symmetry="none", schedule="constant", gradient_clip=0.1, weight_decay=0.2)
+    model = ModelSpec(identifier=MODEL, pretrained=False)
+    classifier = build(model, recipe, CLASSES, SHAPE, seed=0)
+    twin = copy.deepcopy(classifier)
+    images, labels = torch.rand(4, *SHAPE), torch.tensor([0, 1, 2, 0])
+    fabric = lightning.Fabric(accelerator="cpu", devices=1)
+    training = Training(classifier, recipe, 1, 0)
+    with torch.random.fork_rng([]):
+        step = measuring._training_step(fabric, training, (images, labels))
+        step()
+        step()
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-3, weight_decay=0.2)
+    for _ in range(2):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(twin(images), labels).backward()
+        torch.nn.utils.clip_grad_norm_(twin.parameters(), 0.1)
+        optimizer.step()
+    torch.testing.assert_close(classifier.state_dict(), twin.state_dict(), rtol=0, atol=1e-7)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_steps_are_those_of_the_training_loop(monkeypatch, precision):
+    """Spied upon: mode, precision, threads, batch and weights at each step."""
+    seen = {"train": [], "predict": []}
+
+    def spy(kind, original):
+        def step(self, batch, number):
+            weights = next(self.classifier.parameters())
+            seen[kind].append(
+                {
+                    "training": self.classifier.training,
+                    "gradients": torch.is_grad_enabled(),
+                    "mixed": torch.is_autocast_enabled("cpu"),
+                    "threads": torch.get_num_threads(),
+                    "shape": tuple(batch[0].shape),
+                    "weights": weights.detach().clone(),
+                    "range": (float(batch[0].min()), float(batch[0].max())),
+                    "labels": set(batch[1].tolist()),
+                }
+            )
+            return original(self, batch, number)
+
+        return step
+
+    monkeypatch.setattr(Training, "training_step", spy("train", Training.training_step))
+    monkeypatch.setattr(Training, "predict_step", spy("predict", Training.predict_step))
+    machine = MachineSpec(accelerator="cpu", precision=precision, threads=1)
+    _measure(machine, _recipe(batch_size=8), n_warm_up=2, n_repeats=2)
+    for kind, training in (("train", True), ("predict", False)):
+        assert len(seen[kind]) >= 2 + 1 + 2
+        for step in seen[kind]:
+            assert step["training"] is step["gradients"] is training
+            assert step["mixed"] is (precision == "bf16-mixed")
+            assert step["threads"] == 1
+            assert step["shape"] == (8, *SHAPE)
+            assert 0 <= step["range"][0] < 0.1 < 0.9 < step["range"][1] <= 1
+            assert step["labels"] <= {0, 1, 2}
+    first, second = (step["weights"] for step in seen["train"][:2])
+    assert not torch.equal(first, second)
+    assert torch.equal(seen["predict"][0]["weights"], seen["predict"][-1]["weights"])
+
+
+def test_the_clock_counts_every_step(monkeypatch):
+    """With a clock that a step moves by a known time, the speeds are known."""
+    now = [0.0]
+    n_called = [0]
+    durations = iter([9.0, 9.0, 9.0])  # warming up is slow
+
+    def step():
+        n_called[0] += 1
+        now[0] += next(durations, 0.03)
+
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
+    rates = measuring._rates(step, torch.device("cpu"), n_warm_up=3, n_repeats=4)
+    assert rates == pytest.approx([1 / 0.03] * 4)
+    # 1, 2, 4 and 8 steps until they fill 0.2 s, then 8 for each repeat.
+    assert n_called[0] == 3 + (1 + 2 + 4 + 8) + 4 * 8
+
+
+@pytest.mark.usefixtures("short")
+def test_speeds_are_images_per_second(monkeypatch):
+    monkeypatch.setattr(measuring, "_rates", lambda *_: [2.0, 3.0])
+    cost = _measure(batch_size=10)
+    assert cost.training.repeats == cost.inference.repeats == (20, 30)
+
+
+def test_hardware():
+    assert find_hardware(MachineSpec(accelerator="cpu", threads=3)) == ("cpu", None, 3)
+    default = find_hardware(MachineSpec(accelerator="cpu"))
+    assert default.threads == torch.get_num_threads()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_an_error():
+    for call in (find_hardware, _measure):
+        with pytest.raises(ConfigError, match="'gpu'"):
+            call(MachineSpec(accelerator="gpu"))
+
+
+def test_an_unknown_model_is_an_error():
+    with pytest.raises(ModelError, match="no classifier"):
+        measure("resnet18000", _recipe(), CLASSES, SHAPE, MachineSpec(accelerator="cpu"))
+
+
+def _cost(*rates):
+    speed = Throughput(repeats=rates, batch_size=2)
+    return MeasuredCost(
+        model="timm/x",
+        image_size=(32, 32),
+        channels=1,
+        n_parameters=10,
+        multiply_adds=20,
+        training=speed,
+        inference=speed,
+        training_peak_bytes=30,
+        inference_peak_bytes=10,
+    )
+
+
+def test_rounds_go_over_all_models_and_failures_stop_nothing(monkeypatch):
+    answers = iter([_cost(1.0), "it broke", _cost(2.0), _cost(3.0), _cost(4.0)])
+    asked = []
+
+    def answer(work, subject, *arguments):
+        asked.append((subject.identifier, *arguments))
+        return next(answers)
+
+    monkeypatch.setattr(measuring_all, "_in_fresh_process", answer)
+    subjects = {name: Subject(name.lower(), _recipe(), CLASSES, SHAPE) for name in "ABC"}
+    machine = MachineSpec(accelerator="cpu")
+    found = list(measure_all(subjects, machine, batch_size=7, n_warm_up=8, n_repeats=9))
+    assert found == [
+        ("A", _cost(1.0)),
+        ("B", "it broke"),
+        ("C", _cost(2.0)),
+        ("A", _cost(1.0, 3.0)),
+        ("C", _cost(2.0, 4.0)),
+    ]
+    settled = machine.model_copy(update={"threads": torch.get_num_threads()})
+    assert asked == [(name, settled, 7, 8, 9) for name in "abcac"]
+
+
+def test_the_process_is_another_one_each_time():
+    ours = os.getpid()
+    first, second = (measuring_all._in_fresh_process(os.getpid) for _ in range(2))
+    assert len({ours, first, second}) == 3
+
+
+def test_a_process_that_dies_is_reported():
+    reason = measuring_all._in_fresh_process(os._exit, 1)
+    assert "its process ended before it was measured: most likely the memory ran out" in reason
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ModelError("it cannot take such images"), "it cannot take such images"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError: CUDA out of memory"),
+    ],
+)
+def test_errors_become_reasons(monkeypatch, error, reason):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(measuring_all, "measure", fail)
+    subject = Subject(MODEL, _recipe(), CLASSES, SHAPE)
+    assert measuring_all._measured_or_reason(subject, MachineSpec(), None, 1, 1) == reason
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
+def test_peak_memory_is_that_of_weights_gradients_and_moments():
+    subject = Subject("resnet18", _recipe(batch_size=2), CLASSES, SHAPE)
+    machine = MachineSpec(accelerator="cpu", threads=1)
+    ((name, cost),) = measure_all({"One": subject}, machine, n_warm_up=1, n_repeats=2, n_rounds=1)
+    assert name == "One"
+    assert cost.training.n_repeats == 2
+    weights = 4 * cost.n_parameters
+    # AdamW keeps two moments of each weight. The libraries alone would take 400 MB.
+    assert 4 * weights < cost.training_peak_bytes < 4 * weights + 100e6
+    assert weights < cost.inference_peak_bytes < 2 * weights
