@@ -2,19 +2,27 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := demo
 
-.PHONY: demo test clean
+.PHONY: demo test browser clean
 
 demo: .venv/installed
 	$(BIN)/lensbench simulate $(DEMO)/data --population demo --n-train 700 --n-val 300
 	$(BIN)/lensbench run --data $(DEMO)/data --out $(DEMO)/runs --recipe quick --no-pretrained \
 		--models ResNet18 EfficientNet-B0 MobileNetV3-Small --cache $(DEMO)/cache
+	$(BIN)/lensbench report $(DEMO)/runs --out $(DEMO)/report \
+		--table $(DEMO)/data/parameters.csv --by perturber_mass_solar
 
-test: .venv/installed-dev
+test: .venv/installed-dev browser
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+# The report is tested in a real browser; pytest says which tests are skipped where there is none.
+browser:
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+		|| { [ "$$(id -u)" = 0 ] && timeout 300 apt-get install -qq -y chromium; } \
+		|| echo "No Chromium: tests of the report in a browser are skipped (Debian: apt install chromium)"
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

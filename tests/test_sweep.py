@@ -243,7 +243,7 @@ def test_a_wrong_setting_is_named_before_anything_starts(go):
         go(epoch_number=3)
     with pytest.raises(ConfigError, match="no recipe 'slow'; there are contract, quick"):
         go(recipe="slow")
-    with pytest.raises(ConfigError, match="2 runs would be called 'ResNet18'"):
+    with pytest.raises(ConfigError, match="2 models would be called 'ResNet18'"):
         go(["resnet18", "ResNet18"])
     with pytest.raises(ConfigError, match="file names"):
         go([f"a/b={TINY}"])
@@ -309,3 +309,45 @@ def test_the_records_of_a_sweep_are_plain_json(go):
     record = json.loads((go.out / "one/record.json").read_text())
     assert record["lensbench"]["schema_version"] == 1
     assert record["lensbench"]["run"]["recipe"]["epochs"] == 2
+
+
+def test_seeds_are_runs_of_their_own_and_one_line_of_the_ranking(go):
+    fates, _, _ = go([f"one={TINY}"])
+    fates, _, result = go([f"one={TINY}", f"two={OTHER}"], seeds=2)
+    assert fates == {
+        "one": "skipped",
+        "two": "trained",
+        "one-seed43": "trained",
+        "two-seed43": "trained",
+    }
+    assert {entry.name: len(entry.runs) for entry in result.comparison.entries} == {
+        "one": 2,
+        "two": 2,
+    }
+    one = next(entry for entry in result.comparison.entries if entry.name == "one")
+    aucs = [run.record.test_results.auc_ovr_macro for run in one.runs]
+    assert one.auc.value == pytest.approx(np.mean(aucs))
+    assert one.training_deviation is not None
+    page = (go.out / "comparison.md").read_text()
+    assert "Error from training" in page
+    assert "seeds 42, 43" in page
+    with pytest.raises(ConfigError, match="one seed or more"):
+        go(seeds=0)
+
+
+@pytest.mark.slow
+def test_costs_are_measured_for_all_models_and_found_by_the_report(go, tmp_path):
+    go(seeds=2)
+    costs = api.time(go.out, n_repeats=1, n_rounds=1, say=lambda _: None)
+    assert set(costs.runs) == {"one", "two"}
+    record = RunRecord.read(go.out / "one/record.json")
+    assert costs.runs["one"].n_parameters == record.lensbench.cost.n_parameters
+    assert costs.runs["one"].multiply_adds == record.lensbench.cost.multiply_adds
+    api.report([go.out], tmp_path / "report")
+    figures = {path.name for path in (tmp_path / "report/figures").iterdir()}
+    assert {
+        f"comparison_plot_auc_vs_{kind}.svg"
+        for kind in ("multiply-adds", "parameters", "training_images_per_s")
+    } <= figures
+    assert r"Multiply-adds (G) \\" in (tmp_path / "report/table.tex").read_text()
+    assert "lensbench train --data" in (tmp_path / "report/report.html").read_text()

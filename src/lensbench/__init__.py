@@ -1,22 +1,33 @@
 """Classify strong gravitational lenses by their substructure, and compare classifiers honestly.
 
 The functions here are the verbs of the command line: `simulate` (and its `preview`), `verify`,
-`run`, `compare`, `plots` and `explain`; `list_models` searches names. Nothing heavy happens at
-import.
+`run`, `compare`, `report`, `evaluate`, `time`, `plots` and `explain`; `list_models` searches names.
+Nothing heavy happens at import.
 """
 
 from lensbench.api import (
     SweepResult,
     choose_recipe,
     compare,
+    evaluate,
     explain,
     plots,
     preview,
+    report,
     run,
     simulate,
+    time,
     verify,
 )
-from lensbench.config import DATASET_URL, RECIPES, DataSpec, MachineSpec, Recipe, SplitSpec
+from lensbench.config import (
+    DATASET_URL,
+    RECIPES,
+    DataSpec,
+    JudgeSpec,
+    MachineSpec,
+    Recipe,
+    SplitSpec,
+)
 from lensbench.errors import LensbenchError
 from lensbench.evaluation.estimate import Estimate
 from lensbench.outcome import Predictions
@@ -31,6 +42,7 @@ __all__ = [
     "ContractModel",
     "DataSpec",
     "Estimate",
+    "JudgeSpec",
     "LensbenchError",
     "MachineSpec",
     "Predictions",
@@ -41,11 +53,14 @@ __all__ = [
     "choose_recipe",
     "compare",
     "contract_layout",
+    "evaluate",
     "explain",
     "list_models",
     "plots",
     "preview",
+    "report",
     "run",
     "simulate",
+    "time",
     "verify",
 ]

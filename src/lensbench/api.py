@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from lensbench.comparison.compare import Comparison
+from lensbench.comparison.compare import Comparison, rank
 from lensbench.comparison.compare import compare as compare_records
 from lensbench.config import (
     RECIPES,
@@ -23,13 +25,16 @@ from lensbench.config import (
     SplitSpec,
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
+from lensbench.evaluation.metrics import MACRO_AUC
 from lensbench.runs.store import NATIVE, Layout, RunStore, find_records, load_predictions
 from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, resolve
 
 if TYPE_CHECKING:
     from lensbench.data.finding import Audit
     from lensbench.reporting.plots import Plots
-    from lensbench.reporting.report import Report
+    from lensbench.reporting.report import FullReport, Report
+    from lensbench.runs.cost import Costs
+    from lensbench.runs.foreign import Scores
     from lensbench.simulation.population import Population
     from lensbench.sweep import JobOutcome
 
@@ -156,6 +161,7 @@ def run(
     machine: MachineSpec = MachineSpec(),
     judge: JudgeSpec = JudgeSpec(),
     seed: int = 42,
+    seeds: int = 1,
     layout: Layout = NATIVE,
     say: Callable[[str], None] = print,
     **overrides: Any,
@@ -177,6 +183,8 @@ def run(
         machine: On what the work is done.
         judge: How results are judged.
         seed: Of initial weights, order and augmentation.
+        seeds: Runs of each model, with seeds from `seed` on. Their mean is ranked, with an interval
+            for both the test set and the training.
         layout: File names below `out`.
         say: Takes each line of news.
         **overrides: Settings of the recipe to change, such as `epochs=3`.
@@ -191,10 +199,14 @@ def run(
     rows = choose_models(models, with_batch_sizes=plan.name == "contract")
     if weights is not None and len(rows) > 1:
         raise ConfigError("a local weight file fits one model: name one with models")
+    if seeds < 1:
+        raise ConfigError(f"a model needs one seed or more, not {seeds}")
     jobs = []
-    for row in rows:
+    # Seed by seed, so that what is finished after an interruption is a whole comparison.
+    for replicate, row in itertools.product(range(seeds), rows):
         settings = {
-            "name": row.desc,
+            "name": f"{row.desc}-seed{seed + replicate}" if replicate else row.desc,
+            "group": row.desc if replicate else None,
             "data": _data_spec(data),
             "model": {
                 "identifier": str(resolve(row.identifier)),
@@ -205,16 +217,17 @@ def run(
             "split": split,
             "machine": machine,
             "judge": judge,
-            "seed": seed,
+            "seed": seed + replicate,
         }
-        jobs.append(Job(checked(RunConfig, settings), RunStore(Path(out), row.desc, layout)))
+        config = checked(RunConfig, settings)
+        jobs.append(Job(config, RunStore(Path(out), config.name, layout)))
     outcomes = sweep(jobs, say)
     try:
-        comparison = compare_records(find_records(Path(out), layout), level=judge.level)
+        comparison = compare_records(find_records(Path(out), layout), judge)
     except ComparisonError as error:
         say(f"not compared with the other runs in {out}: {error}")
         records = [job.store.record for job in jobs if job.store.record.exists()]
-        comparison = compare_records(records, level=judge.level)
+        comparison = compare_records(records, judge)
     report = None
     if comparison.entries:
         report = write_report(
@@ -231,22 +244,25 @@ def compare(
     paths: Iterable[str | Path],
     out: str | Path | None = None,
     *,
+    metric: str = MACRO_AUC,
+    judge: JudgeSpec = JudgeSpec(),
     layout: Layout = NATIVE,
-    level: float = 0.95,
 ) -> tuple[Comparison, Report | None]:
-    """Rank finished runs, and write the report if `out` is given.
+    """Rank finished runs, and write tables and plots if `out` is given.
 
     Args:
         paths: Records, or folders that hold some.
-        out: Folder for the tables, the plots and the page.
+        out: Folder for the tables and the plots.
+        metric: What to rank by, as estimates are named: `accuracy`, `recall/vort`, ...
+        judge: Level of the intervals and of the ties, and resamples of the bootstrap.
         layout: File names below those folders and below `out`.
-        level: Confidence level of the ties.
 
     Raises:
         RecordError: There are no records at all.
+        ConfigError: There is no such metric.
         ComparisonError: The runs were tested on different images.
     """
-    comparison = compare_records(_records(paths, layout), level=level)
+    comparison = compare_records(_records(paths, layout), judge, metric)
     if out is None:
         return comparison, None
     from lensbench.reporting.report import write_report
@@ -260,6 +276,168 @@ def compare(
         only_missing=shared is not None,
     )
     return comparison, report
+
+
+def report(
+    paths: Iterable[str | Path],
+    out: str | Path = "report",
+    *,
+    metric: str = MACRO_AUC,
+    judge: JudgeSpec = JudgeSpec(),
+    table: str | Path | None = None,
+    by: Sequence[str] = (),
+    figures: bool = True,
+    layout: Layout = NATIVE,
+) -> tuple[Comparison, FullReport]:
+    """Write one HTML page of finished runs, and the tables and figures of a paper.
+
+    Args:
+        paths: Records, or folders that hold some; the first of these with a `costs.json` of
+            `time` says what the models cost.
+        out: Folder for all of it.
+        metric: What to rank by.
+        judge: Level of the intervals and of the ties, and resamples of the bootstrap.
+        table: CSV file with numbers of each image, as `explain` takes it.
+        by: Its columns against which recall is shown.
+        figures: Whether to write the static figures too, which takes longer than the page.
+        layout: File names below those folders.
+
+    Raises:
+        RecordError: There are no records, or the table lacks an image or a number.
+        ConfigError: There is no such metric, or only one of `table` and `by` is given.
+        ComparisonError: The runs were tested on different images.
+    """
+    from lensbench.data.table import read_ids_and
+    from lensbench.reporting.report import write_full_report
+    from lensbench.runs.cost import COSTS, Costs
+
+    if (table is None) != (not by):
+        raise ConfigError("recall against a number needs both a table and its columns")
+    recalls = {
+        column: _numbers(read_ids_and(column, Path(table)), column, Path(table))
+        for column in by
+        if table is not None
+    }
+    places = [Path(path) for path in paths]
+    comparison = compare_records(_records(places, layout), judge, metric)
+    measured = [place / COSTS for place in places if (place / COSTS).is_file()]
+    return comparison, write_full_report(
+        comparison,
+        Path(out),
+        judge,
+        costs=Costs.read(measured[0]) if measured else None,
+        recalls=recalls,
+        figures=figures,
+    )
+
+
+def evaluate(
+    predictions: Iterable[str | Path],
+    out: str | Path | None = None,
+    *,
+    labels: str | Path | None = None,
+    scores: Scores = "auto",
+    metric: str = MACRO_AUC,
+    judge: JudgeSpec = JudgeSpec(),
+) -> Comparison:
+    """Judge predictions that any other program has made, as those of a run are judged.
+
+    Args:
+        predictions: Files as `lensbench.runs.foreign.read_predictions` takes them, or `name=file`
+            to name the model.
+        out: Folder for a record of each, so that `compare` and `report` can take them together
+            with runs.
+        labels: The labels of `.npy` files.
+        scores: What the scores are.
+        metric: What to rank by.
+        judge: Level of the intervals and of the ties, and resamples of the bootstrap.
+
+    Raises:
+        RecordError: A file does not hold predictions, or `out` holds another run of its name.
+        ConfigError: Two models have the same name, or there is no such metric.
+        ComparisonError: They are of different examples.
+    """
+    from lensbench.comparison.judged import judge_predictions
+    from lensbench.evaluation.estimate import undefined_told_otherwise
+    from lensbench.evaluation.evaluate import evaluate as evaluate_predictions
+    from lensbench.runs.compose import foreign_record
+    from lensbench.runs.foreign import read_predictions
+
+    files = [_named_file(str(one)) for one in predictions]
+    if not files:
+        raise ConfigError("there are no predictions to judge")
+    _require_apart(name for name, _ in files)
+    made = []
+    for name, path in files:
+        read = read_predictions(path, Path(labels) if labels is not None else None, scores)
+        store = RunStore(Path(out) if out is not None else path.parent, name)
+        with undefined_told_otherwise():
+            evaluation = evaluate_predictions(read, judge)
+        record = foreign_record(
+            name,
+            source=f"file {path.name}",
+            evaluation=evaluation,
+            file=os.path.relpath(store.predictions("test"), store.record.parent),
+        )
+        made.append((store, record, read))
+    comparison = rank(
+        [judge_predictions(record, store.record, read) for store, record, read in made],
+        judge,
+        metric,
+    )
+    if out is not None:
+        for store, _, _ in made:
+            store.require_foreign()
+        for store, record, read in made:
+            read.save(store.predictions("test"))
+            store.finish(record)
+    return comparison
+
+
+def time(
+    runs: str | Path,
+    *,
+    machine: MachineSpec = MachineSpec(),
+    batch_size: int | None = None,
+    n_repeats: int = 5,
+    n_rounds: int = 2,
+    layout: Layout = NATIVE,
+    say: Callable[[str], None] = print,
+) -> Costs:
+    """Measure how fast every model of some runs trains and predicts on this machine.
+
+    Random weights, random images: no download, and no test image is read. The result is kept in
+    `costs.json` in the folder of the runs, where `report` finds it.
+
+    Args:
+        runs: Folder of runs. Published records are measured with the contract's recipe on images
+            of 150 pixels and one band.
+        machine: On what, and how.
+        batch_size: Images per step, of all models (default: that of each run).
+        n_repeats: How often each speed is measured in each round.
+        n_rounds: How often each model has its turn.
+        layout: File names below `runs`.
+        say: Takes each line of news.
+
+    Raises:
+        RecordError: There are no finished runs, or no model of theirs could be measured.
+        ConfigError: The machine lacks the accelerator that was asked for.
+    """
+    from lensbench.runs.cost import COSTS
+    from lensbench.runs.record import RunRecord
+    from lensbench.timing import time_runs
+
+    records = [RunRecord.read(path) for path in _records([runs], layout)]
+    costs = time_runs(
+        [record for record in records if record.is_completed],
+        machine,
+        batch_size=batch_size,
+        n_repeats=n_repeats,
+        n_rounds=n_rounds,
+        say=say,
+    )
+    costs.write(Path(runs) / COSTS)
+    return costs
 
 
 def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], list[str]]:
@@ -360,10 +538,19 @@ def choose_models(models: Models, *, with_batch_sizes: bool) -> list[ContractMod
     rows = [_row(model, with_batch_sizes) for model in names]
     if not rows:
         raise ConfigError("there are no models to run")
-    for name, n in Counter(row.desc for row in rows).items():
-        if n > 1:
-            raise ConfigError(f"{n} runs would be called {name!r}: name them apart, name=model")
+    _require_apart(row.desc for row in rows)
     return rows
+
+
+def _require_apart(names: Iterable[str]) -> None:
+    for name, n in Counter(names).items():
+        if n > 1:
+            raise ConfigError(f"{n} models would be called {name!r}: name them apart, name=...")
+
+
+def _named_file(text: str) -> tuple[str, Path]:
+    name, equals, file = text.partition("=")
+    return (name, Path(file)) if equals else (Path(text).stem, Path(text))
 
 
 def choose_recipe(recipe: str | Recipe, **overrides: Any) -> Recipe:

@@ -20,6 +20,7 @@ from lensbench.config import (
     RECIPES,
     AcceptableFinding,
     DataSpec,
+    JudgeSpec,
     MachineSpec,
     ModelSpec,
     Recipe,
@@ -27,7 +28,9 @@ from lensbench.config import (
     SplitSpec,
 )
 from lensbench.errors import ConfigError, LensbenchError
-from lensbench.reporting.terminal import ranking_table
+from lensbench.evaluation.metrics import MACRO_AUC
+from lensbench.reporting.terminal import costs_table, estimates_table, ranking_table
+from lensbench.runs.foreign import Scores
 from lensbench.simulation import CLASSES, KNOBS, POPULATIONS, named_population
 from lensbench.zoo.names import CONTRACT_MODELS, list_models
 
@@ -114,6 +117,8 @@ class How:
     pretrained: Annotated[bool, _setting(ModelSpec, "pretrained")] = True
     weights: Annotated[Path | None, _setting(ModelSpec, "weights")] = None
     seed: Annotated[int, _setting(RunConfig, "seed")] = 42
+    seeds: int = 1
+    """Runs of each model, with seeds from `seed` on; their mean is ranked."""
     which: _Which = Which()
     accept: Annotated[tuple[AcceptableFinding, ...], _setting(DataSpec, "accept")] = ()
     split: Split = field(default_factory=Split)
@@ -130,6 +135,18 @@ class How:
 
 
 _How = Annotated[How, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How results are judged: what `compare`, `report` and `evaluate` have in common."""
+
+    metric: str = MACRO_AUC
+    """What to rank by: auc_ovr_macro, accuracy, log_loss, recall/vort, ..."""
+    judge: JudgeSpec = JudgeSpec()
+
+
+_Judging = Annotated[Judging, tyro.conf.arg(name="")]
 
 
 def simulate(
@@ -266,14 +283,119 @@ def train(data: _Path, model: str, how: _How, name: str | None = None) -> int:
     return how.run(data, [f"{name}={model}" if name else model])
 
 
-def compare(paths: tyro.conf.Positional[tuple[Path, ...]], out: Path | None = None) -> int:
+def compare(
+    paths: tyro.conf.Positional[tuple[Path, ...]],
+    judging: _Judging,
+    out: Path | None = None,
+) -> int:
     """Rank finished runs and say which differences are within the noise.
 
     Args:
         paths: Result records, or folders that hold some.
-        out: Folder for the tables, the plots and the page (default: print only).
+        out: Folder for the tables and the plots (default: print only).
     """
-    return show_comparison(*api.compare(paths, out))
+    return show_comparison(*api.compare(paths, out, metric=judging.metric, judge=judging.judge))
+
+
+def report(
+    paths: tyro.conf.Positional[tuple[Path, ...]],
+    judging: _Judging,
+    out: Path = Path("report"),
+    table: Path | None = None,
+    by: tuple[str, ...] = (),
+    figures: bool = True,
+) -> int:
+    """Write one HTML page of finished runs, and the tables and figures of a paper.
+
+    Args:
+        paths: Result records, or folders that hold some; a costs.json of `lensbench time` in one
+            of them says what the models cost.
+        out: Folder for all of it.
+        table: CSV file with a column id and numbers of each image, such as the parameters.csv of a
+            simulated data set.
+        by: Its columns against which recall is shown.
+        figures: Write every figure as PNG and SVG too, which takes longer than the page.
+    """
+    comparison, made = api.report(
+        paths,
+        out,
+        metric=judging.metric,
+        judge=judging.judge,
+        table=table,
+        by=by,
+        figures=figures,
+    )
+    problems = show_comparison(comparison, None)
+    for note in made.notes:
+        _say(note)
+    for path in made.tables:
+        _say(f"table:   {path}")
+    if made.figures:
+        _say(f"figures: {len(made.figures)} in {made.figures[0].parent}")
+    _say(f"report:  {made.page}")
+    return problems
+
+
+def evaluate(
+    predictions: tyro.conf.Positional[tuple[str, ...]],
+    judging: _Judging,
+    out: Path | None = None,
+    labels: Path | None = None,
+    scores: Scores = "auto",
+) -> int:
+    """Judge predictions that any other program has made, and compare several.
+
+    Args:
+        predictions: Files, or NAME=FILE: .npz with labels and scores (and ids, classes), .npy of
+            scores, or .csv with the columns id, label and one for each class.
+        out: Folder for a record of each, so that `compare` and `report` take them together with
+            runs.
+        labels: The labels of .npy files.
+        scores: What the scores are; auto takes rows that add up to 1 for probabilities.
+    """
+    comparison = api.evaluate(
+        predictions,
+        out,
+        labels=labels,
+        scores=scores,
+        metric=judging.metric,
+        judge=judging.judge,
+    )
+    for entry in comparison.entries:
+        Console().print(estimates_table(entry))
+    status = show_comparison(comparison, None)
+    if out is not None:
+        _say(f"records: {out}")
+    return status
+
+
+def time(
+    runs: tyro.conf.Positional[Path],
+    machine: MachineSpec = MachineSpec(),
+    batch_size: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None,
+    n_repeats: int = 5,
+    n_rounds: int = 2,
+) -> int:
+    """Measure how fast the models of some runs train and predict on this machine.
+
+    No test image is read and nothing is downloaded: weights and images are random.
+
+    Args:
+        runs: Folder of runs; the result is kept there as costs.json, where `report` finds it.
+        batch_size: Images per step, of all models (default: that of each run).
+        n_repeats: How often each speed is measured in each round.
+        n_rounds: How often each model has its turn.
+    """
+    costs = api.time(
+        runs,
+        machine=machine,
+        batch_size=batch_size,
+        n_repeats=n_repeats,
+        n_rounds=n_rounds,
+        say=_say,
+    )
+    Console().print(costs_table(costs))
+    return 0
 
 
 def plots(root: tyro.conf.Positional[Path] = Path("runs")) -> int:
@@ -369,6 +491,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
                 "run": run,
                 "train": train,
                 "compare": compare,
+                "report": report,
+                "evaluate": evaluate,
+                "time": time,
                 "plots": plots,
                 "explain": explain,
                 "models": models,

@@ -264,6 +264,9 @@ class RunConfig(Spec):
     name: str
     """The name of the run in files, tables and plots; the contract calls it model_desc."""
 
+    group: str | None = None
+    """The name in rankings of runs that differ in their seed alone (default: each its own)."""
+
     data: DataSpec
     model: ModelSpec
     recipe: Recipe

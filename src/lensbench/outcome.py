@@ -64,10 +64,21 @@ class Predictions:
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """(N, K) float64, the softmax of the logits."""
+        """(N, K) float64, the softmax of the logits.
+
+        Logits that are logarithms of probabilities already are only exponentiated: dividing each
+        row by its own sum, which is 1 but for rounding, would part scores that are equal.
+        """
+        if np.abs(np.exp(self.logits.clip(max=1)).sum(axis=1) - 1).max(initial=0) < 1e-9:
+            return np.exp(self.logits)
         shifted = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
         probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
         return probabilities
+
+    def in_order_of_ids(self) -> Predictions:
+        """Return the same predictions, sorted by id, so that those of two models stand in line."""
+        order = np.argsort(self.ids, kind="stable")
+        return Predictions(self.ids[order], self.labels[order], self.logits[order], self.classes)
 
     def save(self, path: Path) -> None:
         """Write an `.npz` that holds plain arrays only; the file appears whole or not at all."""

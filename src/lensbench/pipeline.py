@@ -9,6 +9,7 @@ from lensbench.config import RunConfig
 from lensbench.data.finding import Finding, require_sound
 from lensbench.data.pack import Pack, fingerprint, open_or_build_pack
 from lensbench.data.split import Split, make_split, straddling
+from lensbench.evaluation.estimate import undefined_told_otherwise
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Predictions
 from lensbench.runs.compose import completed_record
@@ -18,6 +19,7 @@ from lensbench.runs.store import Fingerprints, RunStore
 from lensbench.training.fit import fit, predict
 from lensbench.zoo.build import build
 from lensbench.zoo.classifier import Classifier
+from lensbench.zoo.count import cost_of
 from lensbench.zoo.weights import save_weights
 
 
@@ -111,6 +113,8 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
     test = _predict(classifier, data, data.split.test, config)
     validation.save(store.predictions("validation"))
     test.save(store.predictions("test"))
+    with undefined_told_otherwise():
+        evaluation = evaluate(test, config.judge)
     record = completed_record(
         config,
         describe_environment(
@@ -121,10 +125,11 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
         split=_summary(data),
         warnings=(*data.warnings, *classifier.notes),
         weights_used=classifier.weights_used,
-        n_parameters=classifier.n_parameters,
+        image_shape=data.pack.image_shape,
+        cost=cost_of(classifier),
         history=fitted.history,
         timing=fitted.timing,
-        evaluation=evaluate(test, config.judge),
+        evaluation=evaluation,
         files={
             name: os.path.relpath(path, store.record.parent)
             for name, path in {

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from lensbench.comparison.compare import _holm, compare
+from lensbench.comparison.compare import compare
 from lensbench.config import CONTRACT, DataSpec, JudgeSpec, ModelSpec, RunConfig
-from lensbench.errors import ComparisonError
+from lensbench.cost import Cost
+from lensbench.errors import ComparisonError, ConfigError
 from lensbench.evaluation.auc import one_vs_rest
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Epoch, History, Predictions, Timing
@@ -33,9 +34,11 @@ def logits(separation: float, seed: int, shared_noise: float = 0.0) -> np.ndarra
     return scores
 
 
-def config(name: str) -> RunConfig:
+def config(name: str, seed: int = 42, group: str | None = None) -> RunConfig:
     return RunConfig(
         name=name,
+        group=group,
+        seed=seed,
         data=DataSpec(path=Path("data")),
         model=ModelSpec(identifier="torchvision/resnet18"),
         recipe=CONTRACT,
@@ -49,6 +52,9 @@ def store(root: Path, name: str, scores: np.ndarray, **changes) -> Path:
         "labels": np.arange(N) % 3,
         "classes": CLASSES,
         "contents": "0" * 16,
+        "seed": 42,
+        "group": None,
+        "recipe": CONTRACT,
     } | changes
     predictions = Predictions.of(made["ids"], made["labels"], scores, made["classes"])
     runs = RunStore(root, name)
@@ -56,7 +62,7 @@ def store(root: Path, name: str, scores: np.ndarray, **changes) -> Path:
     epoch = Epoch(train_loss=1, validation_loss=1, validation_auc=0.8, learning_rate=1e-3)
     runs.finish(
         completed_record(
-            config(name),
+            config(name, made["seed"], made["group"]).model_copy(update={"recipe": made["recipe"]}),
             describe_environment("cpu", None, "32-true", 2),
             image_size=224,
             data_fingerprint="0" * 16,
@@ -70,7 +76,14 @@ def store(root: Path, name: str, scores: np.ndarray, **changes) -> Path:
             ),
             warnings=(),
             weights_used="none",
-            n_parameters=1,
+            image_shape=(1, 150, 150),
+            cost=Cost(
+                model="torchvision/resnet18",
+                image_size=(224, 224),
+                channels=3,
+                n_parameters=11_000_000,
+                multiply_adds=1_800_000_000,
+            ),
             history=History(epochs=(epoch,), kept_epoch=1),
             timing=Timing(fit_seconds=60, n_train_images_per_second=1),
             evaluation=evaluate(predictions, JudgeSpec()),
@@ -98,6 +111,7 @@ def test_a_difference_within_the_noise_is_a_tie(tmp_path):
     comparison = compare(paths)
     assert [entry.tied for entry in comparison.entries] == [True, True]
     assert "cannot be told apart from" in comparison.verdict
+    assert "within the noise" in comparison.verdict
 
 
 def test_pairing_sees_what_separate_intervals_do_not(tmp_path):
@@ -124,12 +138,6 @@ def test_the_paired_p_value_is_that_of_a_bootstrap(tmp_path):
         for rows in rng.integers(0, N, (2000, N))
     ]
     assert difference / z == pytest.approx(np.std(differences), rel=0.07)
-
-
-def test_holm_by_hand():
-    assert _holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert _holm([0.9, 0.5]) == [1.0, 1.0]
-    assert _holm([]) == []
 
 
 @pytest.mark.parametrize(
@@ -199,3 +207,116 @@ def test_the_published_headline_is_a_tie(shared):
     assert "MobileNetV3-Large" not in tied
     assert comparison.n_test == 3750
     assert comparison.entries[0].auc.method.startswith("Hanley-McNeil")
+
+
+def seeded(root: Path, model: str, separations: list[float], first: int) -> list[Path]:
+    """Write runs of one model with seeds 42, 43, ..., as `--seeds` does."""
+    return [
+        store(
+            root,
+            f"{model}-seed{42 + i}" if i else model,
+            logits(separation, first + i, 0.9),
+            seed=42 + i,
+            group=model if i else None,
+        )
+        for i, separation in enumerate(separations)
+    ]
+
+
+def test_seeds_of_a_model_are_one_entry_with_both_parts_of_its_error(tmp_path):
+    paths = [
+        *seeded(tmp_path, "steady", [1.5, 1.5, 1.5], 10),
+        *seeded(tmp_path, "moody", [0.6, 1.4, 1.0], 20),
+        store(tmp_path, "once", logits(0.9, 30, 0.9)),
+    ]
+    comparison = compare(paths)
+    steady, *_ = comparison.entries
+    moody = next(entry for entry in comparison.entries if entry.name == "moody")
+    once = next(entry for entry in comparison.entries if entry.name == "once")
+    assert [len(entry.runs) for entry in (steady, moody, once)] == [3, 3, 1]
+    single = [compare([path]).entries[0].auc.value for path in paths[3:6]]
+    assert moody.auc.value == pytest.approx(np.mean(single))
+    assert moody.training_deviation > 3 * moody.test_deviation
+    assert steady.training_deviation < steady.test_deviation
+    assert once.training_deviation is None
+    assert moody.auc.high - moody.auc.low > 3 * (steady.auc.high - steady.auc.low)
+    assert len(comparison.pairs) == 3
+
+
+def test_what_differs_in_more_than_its_seed_is_no_replicate(tmp_path):
+    one = store(tmp_path, "a", logits(1.0, 1))
+    more = CONTRACT.model_copy(update={"epochs": 99})
+    other = store(tmp_path, "a-seed43", logits(1.0, 2), seed=43, group="a", recipe=more)
+    with pytest.raises(ComparisonError, match="differ in other settings"):
+        compare([one, other])
+    same = store(tmp_path, "a-again", logits(1.0, 2), group="a")
+    with pytest.raises(ComparisonError, match="not in their seed"):
+        compare([one, same])
+
+
+def test_the_ranking_goes_by_any_metric(tmp_path):
+    """A model with the better order but overconfident probabilities loses by its log loss."""
+    paths = [
+        store(tmp_path, "order", 30 * logits(1.6, 1)),
+        store(tmp_path, "calibrated", 1.3 * logits(1.3, 2)),
+    ]
+    assert compare(paths).entries[0].name == "order"
+    by_loss = compare(paths, metric="log_loss")
+    assert [entry.name for entry in by_loss.entries] == ["calibrated", "order"]
+    assert not by_loss.entries[1].tied
+    assert by_loss.verdict.startswith("calibrated is better")
+    assert "log loss" in by_loss.verdict
+    by_tpr = compare(paths, metric="tpr_at_fpr_0.01/vort")
+    assert "TPR at FPR 1.0% of vort" in by_tpr.verdict
+
+
+def test_the_method_of_the_test_is_said(tmp_path):
+    paths = [store(tmp_path, name, logits(1.0, seed)) for seed, name in enumerate("abc")]
+    assert compare(paths).test.startswith("paired test with DeLong's influences")
+    assert "3 pairs, Holm-corrected" in compare(paths).test
+    assert compare(paths, metric="accuracy").test.startswith("McNemar's exact test")
+
+
+def test_an_unknown_metric_or_class_is_refused(tmp_path):
+    paths = [store(tmp_path, "a", logits(1.0, 1))]
+    with pytest.raises(ConfigError, match="no metric is called 'auc'"):
+        compare(paths, metric="auc")
+    with pytest.raises(ConfigError, match="names no class"):
+        compare(paths, metric="recall/spiral")
+
+
+def test_published_numbers_can_be_ranked_by_what_they_tell_alone(shared):
+    paths = sorted((shared / "reference/seed_results").glob("*.json"))
+    assert compare(paths, metric="accuracy").entries[0].name == "EfficientNet-B1"
+    with pytest.raises(ComparisonError, match="has no predictions, only numbers"):
+        compare(paths, metric="log_loss")
+
+
+def test_a_tie_says_how_many_images_would_part_it(shared):
+    comparison = compare(sorted((shared / "reference/seed_results").glob("*.json")))
+    best, second = comparison.entries[:2]
+    variance = best.test_deviation**2 + second.test_deviation**2
+    reach = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
+    needed = 3750 * variance * (reach / (best.auc.value - second.auc.value)) ** 2
+    assert comparison.n_to_separate == pytest.approx(needed, rel=1e-3)
+    assert "test images would be needed to tell the top two apart" in comparison.verdict
+    assert "ResNet34 and 10 others are best" in comparison.verdict
+
+
+def test_the_order_of_files_and_of_examples_changes_nothing(tmp_path):
+    scores = {name: logits(1.0 + i / 10, i, 0.5) for i, name in enumerate("abc")}
+    here = [store(tmp_path / "here", name, one) for name, one in scores.items()]
+    turned = np.random.default_rng(0).permutation(N)
+    there = [
+        store(
+            tmp_path / "there",
+            name,
+            one[turned],
+            ids=[f"val/{CLASSES[i % 3]}/{i}.npy" for i in turned],
+            labels=(np.arange(N) % 3)[turned],
+        )
+        for name, one in scores.items()
+    ]
+    first, second = compare(here), compare(there[::-1])
+    assert [e.auc for e in first.entries] == [e.auc for e in second.entries]
+    assert [p.p_value for p in first.pairs] == pytest.approx([p.p_value for p in second.pairs])

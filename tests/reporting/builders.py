@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 
-from lensbench.comparison.compare import Comparison, Entry
+from lensbench.comparison.compare import Comparison, Entry, Pair
+from lensbench.comparison.judged import Judged
 from lensbench.config import QUICK, DataSpec, ModelSpec, RunConfig
 from lensbench.evaluation.estimate import Estimate, RocCurve
 from lensbench.runs.record import (
@@ -109,15 +111,37 @@ def make_comparison(folder: Path, *records: RunRecord) -> Comparison:
 
     entries = [
         Entry(
-            record=record,
-            path=place(record),
+            name=record.model_desc,
+            runs=(Judged(record, place(record), (100, 100, 100)),),
+            estimate=estimate("auc_ovr_macro", record.test_results.auc_ovr_macro, 0.01),
             auc=estimate("auc_ovr_macro", record.test_results.auc_ovr_macro, 0.01),
             accuracy=estimate("accuracy", record.test_results.accuracy, 0.03),
+            test_deviation=0.005,
+            training_deviation=None,
             p_value=0.0123 if rank else None,
+            letters="b" if rank else "a",
             tied=not rank,
         )
         for rank, record in enumerate(finished)
         if record.test_results is not None
     ]
-    unfinished = [(record, place(record)) for record in records if not record.is_completed]
-    return Comparison(tuple(entries), tuple(unfinished), (), 300, "a made-up test")
+    return Comparison(
+        entries=tuple(entries),
+        pairs=tuple(
+            Pair(
+                first=one.name,
+                second=other.name,
+                difference=estimate("difference", one.auc.value - other.auc.value, 0.01),
+                p_value=0.01,
+                p_holm=0.0123,
+                method="a made-up test",
+            )
+            for one, other in itertools.combinations(entries, 2)
+        ),
+        metric="auc_ovr_macro",
+        n_test=300,
+        test="a made-up test",
+        n_to_separate=None,
+        unfinished=tuple((record, place(record)) for record in records if not record.is_completed),
+        problems=(),
+    )

@@ -1,6 +1,6 @@
 import pytest
 
-from lensbench.comparison.compare import Comparison
+from lensbench.comparison.compare import compare
 from lensbench.reporting.plots import plot_comparison, plot_run
 from lensbench.runs.record import RunRecord
 
@@ -85,7 +85,7 @@ def test_a_run_without_anything_says_so_three_times(tmp_path):
 
 
 def test_nothing_to_compare_is_said_for_every_plot(tmp_path):
-    plots = plot_comparison(Comparison((), (), (), 0, ""), tmp_path)
+    plots = plot_comparison(compare([]), tmp_path)
     assert plots.drawn == ()
     assert len(plots.notes) == 4
 

@@ -1,11 +1,12 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from matplotlib.figure import Figure
 
-from lensbench.comparison.compare import Comparison
+from lensbench.comparison.compare import compare
 from lensbench.reporting import plots
 from lensbench.reporting.markdown import escaped
 from lensbench.reporting.report import write_report
@@ -81,8 +82,9 @@ def test_the_page_begins_with_the_verdict(comparison, page):
 def test_the_ranking_shows_numbers_with_intervals_ties_and_p(page):
     rows = [line for line in page.splitlines() if re.match(r"\| \d", line)]
     assert rows == [
-        r"| 1 | First | 0.9765 \[0.9665, 0.9865\] | 0.9000 \[0.8700, 0.9300\] | best |  |",
-        r"| 2 | Second | 0.9500 \[0.9400, 0.9600\] | 0.9000 \[0.8700, 0.9300\] | worse | 0.012 |",
+        r"| 1 | First | 0.9765 \[0.9665, 0.9865\] | 0.9000 \[0.8700, 0.9300\] | a | best |  |",
+        r"| 2 | Second | 0.9500 \[0.9400, 0.9600\] | 0.9000 \[0.8700, 0.9300\] "
+        "| b | worse | 0.012 |",
     ]
 
 
@@ -96,9 +98,7 @@ def test_the_page_says_how_each_model_was_trained(page):
 
 
 def test_failures_warnings_and_problems_are_on_the_page(comparison, tmp_path):
-    damaged = Comparison(
-        comparison.entries, comparison.unfinished, ("x.json: not JSON",), 300, comparison.test
-    )
+    damaged = replace(comparison, problems=("x.json: not JSON",))
     page = write_report(damaged, tmp_path).markdown.read_text()
     assert "Failed: timm/broken, record.json\n\n    out of memory\n      at step 3 | 4\n" in page
     assert "- x.json: not JSON\n" in page
@@ -125,7 +125,7 @@ def test_only_missing_plots_of_runs_are_made_anew_but_the_comparison_always(comp
 
 
 def test_nothing_finished_is_a_page_that_says_so(tmp_path):
-    report = write_report(Comparison((), (), (), 0, ""), tmp_path)
+    report = write_report(compare([]), tmp_path)
     page = report.markdown.read_text()
     assert page.startswith("# Comparison of 0 classifiers\n\n**No finished runs")
     assert _links(report.markdown) == []

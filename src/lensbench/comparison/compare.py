@@ -8,135 +8,220 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
+from statistics import fmean
 
 import numpy as np
 
-from lensbench.comparison.judged import Judged, judge
+from lensbench.comparison.judged import Judged, joint_of, judge
+from lensbench.comparison.paired import Pair, all_pairs, images_to_separate
+from lensbench.comparison.ties import compact_letters
+from lensbench.comparison.variance import interval_within, of_mean
+from lensbench.config import JudgeSpec
 from lensbench.errors import ComparisonError, RecordError
 from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC, metric_of
 from lensbench.runs.record import RunRecord
+from lensbench.runs.store import differ_in_seed_alone
+
+__all__ = ["Comparison", "Entry", "Pair", "compare", "rank"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished run in a ranking."""
+    """A model in a ranking: a finished run, or several that differ in their seed alone."""
 
-    record: RunRecord
-    path: Path
-    """Of the record."""
+    name: str
+
+    runs: tuple[Judged, ...]
+    """At least one."""
+
+    estimate: Estimate
+    """What the ranking goes by; over several runs their mean."""
 
     auc: Estimate
     """Macro one-vs-rest AUC on the test images."""
 
     accuracy: Estimate
 
+    test_deviation: float
+    """Standard error of `estimate` that the finite test set gives it."""
+
+    training_deviation: float | None
+    """And the seeds of training; None if there is one run alone, which cannot tell."""
+
     p_value: float | None
-    """Of the paired test of its AUC against the best one's, Holm-corrected; None for the best."""
+    """Of the test against the best one, Holm-corrected; None for the best."""
+
+    letters: str
+    """Models that share a letter cannot be told apart."""
 
     tied: bool
     """Cannot be told apart from the best one on these test images (the best ties itself)."""
 
     @property
-    def name(self) -> str:
-        """The run's name."""
-        return self.record.model_desc
+    def record(self) -> RunRecord:
+        """That of the first run."""
+        return self.runs[0].record
+
+    @property
+    def path(self) -> Path:
+        """Where that record lies."""
+        return self.runs[0].path
 
     @property
     def minutes(self) -> float | None:
-        """Training time without the test pass, if the record states it."""
-        seconds = self.record.training_time_s
-        return None if seconds is None else seconds / 60
+        """Mean training time of a run without the test pass, if all records state it."""
+        seconds = [run.record.training_time_s for run in self.runs]
+        known = [one for one in seconds if one is not None]
+        return fmean(known) / 60 if len(known) == len(seconds) else None
 
     @property
     def machine(self) -> str:
         """Where it was trained; times are comparable between equal machines only."""
-        ours = self.record.lensbench
-        if ours is not None:
-            return ours.environment.machine
-        device = self.record.config.device or "cpu"
-        return f"{device} (as published)"
+        return " and ".join(dict.fromkeys(run.record.machine for run in self.runs))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A ranking by AUC, best first, and what could not be ranked."""
+    """A ranking, best first, and what could not be ranked."""
 
     entries: tuple[Entry, ...]
+
+    pairs: tuple[Pair, ...]
+    """Of every two entries."""
+
+    metric: str
+    """What the ranking goes by, as estimates are named."""
+
+    n_test: int
+
+    test: str
+    """How ties were decided."""
+
+    n_to_separate: int | None
+    """Test images that would tell the best two apart with a power of 80 %, if they are tied now;
+    None if they are not, or if no number would since their seeds differ as much."""
+
     unfinished: tuple[tuple[RunRecord, Path], ...]
     """Failed and interrupted runs."""
 
     problems: tuple[str, ...]
     """One line for each file that is no record."""
 
-    n_test: int
-    test: str
-    """How ties were decided."""
+    @property
+    def quantity(self) -> str:
+        """What the ranking goes by, in words."""
+        return metric_of(self.metric).title_of(self.metric)
 
     @property
     def verdict(self) -> str:
-        """The result in a sentence."""
+        """The result in a sentence or two."""
         if not self.entries:
             return "No finished runs to compare."
         best, *others = self.entries
         tied = [entry.name for entry in others if entry.tied]
-        first = f"{best.name} has the highest AUC, {best.auc} on {self.n_test:,} test images"
+        result = f"{self.quantity} {best.estimate} on {self.n_test:,} test images"
         if not others:
-            return f"{first}; it is the only finished run."
+            return f"{best.name} is the only finished run: {result}."
         if not tied:
-            return f"{first}, and is better than every other model here beyond the noise."
-        listed = ", ".join(tied)
-        return f"{first}, but it cannot be told apart from {listed}: a tie within the noise."
+            return f"{best.name} is better than every other model here beyond the noise: {result}."
+        n_others = "1 other" if len(tied) == 1 else f"{len(tied)} others"
+        difference = "difference is" if len(tied) == 1 else "differences are"
+        return (
+            f"{best.name} and {n_others} are best; their {difference} within the noise of this "
+            f"test set. {best.name} has {result} and cannot be told apart from "
+            f"{', '.join(tied)}.{self._what_would_tell}"
+        )
+
+    @property
+    def _what_would_tell(self) -> str:
+        if self.n_to_separate is None:
+            return ""
+        n = float(f"{self.n_to_separate:.2g}")
+        return f" About {n:,.0f} test images would be needed to tell the top two apart."
 
 
-def compare(paths: Sequence[Path], level: float = 0.95) -> Comparison:
-    """Read records and rank the finished runs by their test AUC.
+def compare(
+    paths: Sequence[Path], spec: JudgeSpec = JudgeSpec(), metric: str = MACRO_AUC
+) -> Comparison:
+    """Read records and rank the finished runs.
 
-    Where predictions are kept, a run is compared with the best one by the paired test of DeLong
-    on the macro AUC; where only published numbers are known, by an unpaired one with the standard
-    errors of Hanley & McNeil, which is less sharp because it cannot see that both models met the
-    same images. The p-values are Holm-corrected over the models.
+    Every model is tested against every other: AUCs by the paired test of DeLong, the accuracies of
+    single runs by McNemar's exact test, anything else by the paired bootstrap. Where only published
+    numbers are known, the test is unpaired, which is less sharp because it cannot see that both
+    models met the same images. The p-values are Holm-corrected over all pairs.
 
     Args:
         paths: Record files, ours or the contract's.
-        level: A model is tied with the best unless the test rejects at 1 - level.
+        spec: Models are tied unless the test rejects at 1 - level.
+        metric: What to rank by, as estimates are named.
 
     Raises:
-        ComparisonError: Two runs were tested on different images, labels or classes.
+        ConfigError: There is no such metric.
+        ComparisonError: Two runs were tested on different images, labels or classes, runs of one
+            model differ in more than their seed, or published records do not tell the metric.
     """
-    judged, unfinished, problems = _read(paths, level)
+    judged, unfinished, problems = _read(paths)
+    return rank(judged, spec, metric, tuple(unfinished), tuple(problems))
+
+
+def rank(
+    judged: Sequence[Judged],
+    spec: JudgeSpec = JudgeSpec(),
+    metric: str = MACRO_AUC,
+    unfinished: tuple[tuple[RunRecord, Path], ...] = (),
+    problems: tuple[str, ...] = (),
+) -> Comparison:
+    """Rank finished runs; see `compare`."""
+    kind = metric_of(metric)
     _require_names_apart(judged)
     _require_same_test(judged)
-    judged.sort(key=lambda one: (-one.auc.value, one.name))
-    p_values = _holm([_p_value(judged[0], other) for other in judged[1:]])
-    entries = tuple(
-        Entry(
-            record=one.record,
-            path=one.path,
-            auc=one.auc,
-            accuracy=one.accuracy,
-            p_value=p_value,
-            tied=p_value is None or p_value > 1 - level,
-        )
-        for one, p_value in zip(judged, [None, *p_values], strict=False)
+    if not judged:
+        return Comparison((), (), metric, 0, "", None, unfinished, problems)
+    joint = joint_of(judged, metric, spec)
+    if np.isnan(joint.values).any():
+        raise ComparisonError(f"{metric} is undefined on these test images: rank by another metric")
+    sign = -1 if kind.greater_is_better else 1
+    models = sorted(
+        _models(judged), key=lambda rows: (sign * joint.values[rows].mean(), judged[rows[0]].model)
     )
-    paired = all(one.influence is not None for one in judged)
+    pairs = all_pairs(judged, models, joint, metric, spec.level)
+    differ = np.zeros((len(models), len(models)), dtype=bool)
+    differ[np.triu_indices(len(models), 1)] = [pair.p_holm <= 1 - spec.level for pair in pairs]
+    letters = compact_letters(differ | differ.T)
+    n_to_separate = None
+    if len(models) > 1 and not differ[0, 1]:
+        n_to_separate = images_to_separate(joint, models[0], models[1], spec.level)
     return Comparison(
-        entries=entries,
-        unfinished=tuple(unfinished),
-        problems=tuple(problems),
-        n_test=judged[0].auc.n if judged else 0,
-        test=(
-            "paired DeLong test of the macro AUC against the best, Holm-corrected"
-            if paired
-            else "unpaired test with Hanley-McNeil errors where no predictions are known "
-            "(conservative), Holm-corrected"
+        entries=tuple(
+            Entry(
+                name=judged[rows[0]].model,
+                runs=tuple(judged[row] for row in rows),
+                estimate=_estimate([judged[row] for row in rows], metric, spec),
+                auc=_estimate([judged[row] for row in rows], MACRO_AUC, spec),
+                accuracy=_estimate([judged[row] for row in rows], ACCURACY, spec),
+                test_deviation=math.sqrt(of_mean(joint, rows).test),
+                training_deviation=(
+                    math.sqrt(of_mean(joint, rows).training) if len(rows) > 1 else None
+                ),
+                p_value=pairs[place - 1].p_holm if place else None,
+                letters=letters[place],
+                tied=not differ[0, place],
+            )
+            for place, rows in enumerate(models)
         ),
+        pairs=pairs,
+        metric=metric,
+        n_test=joint.n,
+        test=_test(pairs, spec.level),
+        n_to_separate=n_to_separate,
+        unfinished=unfinished,
+        problems=problems,
     )
 
 
 def _read(
-    paths: Sequence[Path], level: float
+    paths: Sequence[Path],
 ) -> tuple[list[Judged], list[tuple[RunRecord, Path]], list[str]]:
     """Read what can be read; a damaged file is a problem of its own, not of the others."""
     judged, unfinished, problems = [], [], []
@@ -144,7 +229,7 @@ def _read(
         try:
             record = RunRecord.read(path)
             if record.is_completed:
-                judged.append(judge(record, path, level))
+                judged.append(judge(record, path))
             else:
                 unfinished.append((record, path))
         except RecordError as error:
@@ -182,30 +267,55 @@ def _difference(one: Judged, other: Judged) -> str | None:
     if not np.array_equal(mine.ids, theirs.ids):
         n_common = len(np.intersect1d(mine.ids, theirs.ids))
         return f"only {n_common} of {len(mine.ids)} and {len(theirs.ids)} test images are the same"
-    if one.test_fingerprint != other.test_fingerprint:
+    fingerprints = {one.test_fingerprint, other.test_fingerprint} - {None}
+    if len(fingerprints) > 1:
         return "their test images have the same names but not the same contents"
     if not np.array_equal(mine.labels, theirs.labels):
         return f"{int((mine.labels != theirs.labels).sum())} test images have different labels"
     return None
 
 
-def _p_value(best: Judged, other: Judged) -> float:
-    """Return the two-sided p-value of the difference between two macro AUCs."""
-    difference = best.auc.value - other.auc.value
-    if best.influence is not None and other.influence is not None:
-        deviation = float(np.sqrt(((best.influence - other.influence) ** 2).sum()))
-    else:
-        deviation = math.hypot(best.deviation, other.deviation)
-    if deviation == 0:
-        return 1.0 if difference == 0 else 0.0
-    return 2 * (1 - NormalDist().cdf(abs(difference) / deviation))
+def _models(runs: Sequence[Judged]) -> list[list[int]]:
+    """Return the rows of each model's runs."""
+    rows: dict[str, list[int]] = {}
+    for row, run in enumerate(runs):
+        rows.setdefault(run.model, []).append(row)
+    for model, mine in rows.items():
+        first, *others = (runs[row] for row in mine)
+        for other in others:
+            if not differ_in_seed_alone(first.record, other.record):
+                raise ComparisonError(
+                    f"{first.name} and {other.name} count as runs of {model} with different seeds, "
+                    "but they differ in other settings, or not in their seed: compare them under "
+                    f"different names ({first.path}, {other.path})"
+                )
+    return list(rows.values())
 
 
-def _holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected by Holm (1979, Scand. J. Statist. 6, 65)."""
-    corrected = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        corrected[i] = highest
-    return corrected
+def _estimate(runs: Sequence[Judged], metric: str, spec: JudgeSpec) -> Estimate:
+    """Return the result of a model: that of its run, or the mean over its runs."""
+    if len(runs) == 1:
+        return runs[0].estimate(metric, spec)
+    joint = joint_of(runs, metric, spec)
+    uncertainty = of_mean(joint, range(len(runs)))
+    value = float(joint.values.mean())
+    half = uncertainty.half_width(spec.level)
+    low, high = interval_within(value, half, metric_of(metric).limits)
+    return Estimate(
+        name=metric,
+        value=value,
+        low=low,
+        high=high,
+        level=spec.level,
+        method=f"mean of {len(runs)} seeds, test-set and training variance "
+        f"(Obuchowski-Rockette; {joint.method})",
+        n=joint.n,
+    )
+
+
+def _test(pairs: Sequence[Pair], level: float) -> str:
+    if not pairs:
+        return "nothing to test: there is one model"
+    ways = " or ".join(dict.fromkeys(pair.method for pair in pairs))
+    n_pairs = f"{len(pairs)} pairs" if len(pairs) > 1 else "one pair"
+    return f"{ways}, for {n_pairs}, Holm-corrected, {level:.0%}"

@@ -1,21 +1,22 @@
-"""One finished run, with what is needed to compare it: intervals and influences."""
+"""One finished run, and what is known of its errors: from its predictions, or from its numbers."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from lensbench.errors import RecordError
-from lensbench.evaluation.auc import (
-    Floats,
-    auc_estimate,
-    hanley_mcneil_deviation,
-    logit_interval,
-    one_vs_rest,
-)
-from lensbench.evaluation.estimate import Estimate
+from lensbench.config import JudgeSpec
+from lensbench.errors import ComparisonError, RecordError
+from lensbench.evaluation.auc import hanley_mcneil_deviation, logit_interval
+from lensbench.evaluation.estimate import Estimate, undefined_told_otherwise
+from lensbench.evaluation.estimates import estimate
+from lensbench.evaluation.joint import Joint, joint
+from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC, metric_of
 from lensbench.evaluation.proportions import proportion_estimate
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord, TestResults
@@ -24,21 +25,16 @@ from lensbench.runs.store import load_predictions
 
 @dataclass(frozen=True)
 class Judged:
-    """A finished run.
+    """A finished run: its record, where that lies, and its test predictions in order of their ids.
 
-    `deviation` is the standard error of its macro AUC; `influence` (N,) holds that of each test
-    image on it, and `supports` the number of test images in each class. A published record has
-    neither predictions nor influence.
+    `supports` holds the number of test images of each class. A published record has no
+    predictions.
     """
 
     record: RunRecord
     path: Path
-    auc: Estimate
-    accuracy: Estimate
     supports: tuple[int, ...]
-    deviation: float
     predictions: Predictions | None = None
-    influence: Floats | None = None
 
     @property
     def name(self) -> str:
@@ -46,14 +42,82 @@ class Judged:
         return self.record.model_desc
 
     @property
+    def model(self) -> str:
+        """The name that runs share which differ in their seed alone."""
+        run = self.record.lensbench.run if self.record.lensbench else None
+        return (run.group if run else None) or self.name
+
+    @property
     def test_fingerprint(self) -> str | None:
         """Of the names and contents of the test images, if the record knows it."""
         ours = self.record.lensbench
         return ours.split.test_fingerprint if ours and ours.split else None
 
+    def estimate(self, metric: str, spec: JudgeSpec) -> Estimate:
+        """Return one result with its interval.
 
-def judge(record: RunRecord, path: Path, level: float) -> Judged:
-    """Judge the predictions of a completed record, or the published numbers where it has none.
+        Raises:
+            ConfigError: There is no such metric.
+            ComparisonError: A published record does not tell it.
+        """
+        if self.predictions is not None:
+            with undefined_told_otherwise():
+                return estimate(self.predictions, metric, spec)
+        value, deviation, n = self.published(metric)
+        if metric == ACCURACY:
+            return proportion_estimate(metric, round(value * n), n, spec.level)
+        low, high = logit_interval(value, deviation, spec.level)
+        return Estimate(
+            name=metric,
+            value=value,
+            low=low,
+            high=high,
+            level=spec.level,
+            method="Hanley-McNeil, classes taken as fully correlated (no predictions known)",
+            n=n,
+        )
+
+    def published(self, metric: str) -> tuple[float, float, int]:
+        """Return value, standard error and number of test images as the record tells them.
+
+        Raises:
+            ConfigError: There is no such metric.
+            ComparisonError: The record does not tell this one.
+        """
+        metric_of(metric)
+        results, n = self._results, sum(self.supports)
+        if metric == ACCURACY:
+            share = results.accuracy
+            return share, math.sqrt(share * (1 - share) / n), n
+        if metric == MACRO_AUC:
+            return results.auc_ovr_macro, self._auc_deviation, n
+        raise ComparisonError(
+            f"{self.name} has no predictions, only numbers: such runs can be ranked by "
+            f"{MACRO_AUC} or {ACCURACY}, not by {metric} ({self.path})"
+        )
+
+    @property
+    def _results(self) -> TestResults:
+        if self.record.test_results is None:
+            raise RecordError(f"{self.path}: not a finished run")
+        return self.record.test_results
+
+    @cached_property
+    def _auc_deviation(self) -> float:
+        """A mean of AUCs is never less certain than they are on average."""
+        curves, n = self._results.roc_curve_data, sum(self.supports)
+        return float(
+            np.mean(
+                [
+                    hanley_mcneil_deviation(curves[str(k)].auc, m, n - m)
+                    for k, m in enumerate(self.supports)
+                ]
+            )
+        )
+
+
+def judge(record: RunRecord, path: Path) -> Judged:
+    """Take up the predictions of a completed record, or its numbers where it has none.
 
     Raises:
         RecordError: Its predictions are missing, or its numbers do not tell how many test images
@@ -64,56 +128,50 @@ def judge(record: RunRecord, path: Path, level: float) -> Judged:
         raise RecordError(f"{path}: not a finished run")
     supports = _supports(results)
     predictions = load_predictions(record, path, "test")
-    if record.lensbench is None or predictions is None:
-        return _judge_published(record, path, results, supports, level)
-    areas = one_vs_rest(predictions.labels, predictions.probabilities)
-    hits = predictions.logits.argmax(axis=1) == predictions.labels
-    return Judged(
-        record=record,
-        path=path,
-        auc=auc_estimate(
-            "auc_ovr_macro", areas.macro, areas.macro_influence, predictions.labels, level
+    if predictions is None:
+        areas = [results.roc_curve_data.get(str(k)) for k in range(len(supports))]
+        if sum(supports) == 0 or None in areas:
+            raise RecordError(
+                f"{path}: not a result record: test_results.report and roc_curve_data do not tell "
+                "the number of test images and the AUC of each class"
+            )
+    return Judged(record, path, supports, predictions and predictions.in_order_of_ids())
+
+
+def judge_predictions(record: RunRecord, path: Path, predictions: Predictions) -> Judged:
+    """Take up predictions that are not kept in a file yet, as `judge` takes those that are."""
+    counts = np.bincount(predictions.labels, minlength=len(predictions.classes))
+    return Judged(record, path, tuple(map(int, counts)), predictions.in_order_of_ids())
+
+
+def joint_of(runs: Sequence[Judged], metric: str, spec: JudgeSpec) -> Joint:
+    """Return one result of all runs, and how their errors go together.
+
+    Errors of published runs are taken as independent, although their models met the same images:
+    that is conservative, and nothing better is known.
+
+    Args:
+        runs: All with predictions of the same images, or all published.
+        metric: Name of the result.
+        spec: How to judge.
+
+    Raises:
+        ConfigError: There is no such metric.
+        ComparisonError: Published records do not tell it.
+    """
+    predictions = [run.predictions for run in runs if run.predictions is not None]
+    if len(predictions) == len(runs):
+        return joint(predictions, metric, spec)
+    numbers = [run.published(metric) for run in runs]
+    return Joint(
+        values=np.array([value for value, _, _ in numbers]),
+        covariance=np.diag([deviation**2 for _, deviation, _ in numbers]),
+        method=(
+            f"{'Hanley-McNeil' if metric == MACRO_AUC else 'binomial'} errors, since no "
+            "predictions are known (conservative)"
         ),
-        accuracy=proportion_estimate("accuracy", int(hits.sum()), len(hits), level),
-        supports=supports,
-        deviation=float(np.sqrt((areas.macro_influence**2).sum())),
-        predictions=predictions,
-        influence=areas.macro_influence,
+        n=numbers[0][2],
     )
-
-
-def _judge_published(
-    record: RunRecord, path: Path, results: TestResults, supports: tuple[int, ...], level: float
-) -> Judged:
-    n = sum(supports)
-    areas = [results.roc_curve_data.get(str(k)) for k in range(len(supports))]
-    if n == 0 or None in areas:
-        raise RecordError(
-            f"{path}: not a result record: test_results.report and roc_curve_data do not tell the "
-            "number of test images and the AUC of each class"
-        )
-    # A mean of AUCs is never less certain than they are on average.
-    deviation = float(
-        np.mean(
-            [
-                hanley_mcneil_deviation(curve.auc, m, n - m)
-                for curve, m in zip(areas, supports, strict=True)
-                if curve is not None
-            ]
-        )
-    )
-    low, high = logit_interval(results.auc_ovr_macro, deviation, level)
-    auc = Estimate(
-        name="auc_ovr_macro",
-        value=results.auc_ovr_macro,
-        low=low,
-        high=high,
-        level=level,
-        method="Hanley-McNeil, classes taken as fully correlated (no predictions known)",
-        n=n,
-    )
-    accuracy = proportion_estimate("accuracy", round(results.accuracy * n), n, level)
-    return Judged(record, path, auc, accuracy, supports, deviation)
 
 
 def _supports(results: TestResults) -> tuple[int, ...]:

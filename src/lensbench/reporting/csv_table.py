@@ -35,7 +35,11 @@ INTERVAL_COLUMNS = (
     "method",
     "n",
     "tied",
+    "letters",
     "p_value",
+    "n_seeds",
+    "test_error",
+    "training_error",
     "machine",
     "minutes",
 )
@@ -45,16 +49,21 @@ _Row = Mapping[str, object]
 
 def write_csv(comparison: Comparison, path: Path) -> None:
     """Write the contract's table: finished runs by merit, then the others without numbers."""
-    rows = [_contract_row(entry.record, entry.path, path.parent) for entry in comparison.entries]
+    rows = [
+        _contract_row(run.record, run.path, path.parent)
+        for entry in comparison.entries
+        for run in entry.runs
+    ]
     rows += [_contract_row(record, file, path.parent) for record, file in comparison.unfinished]
     _write(path, CONTRACT_COLUMNS, rows)
 
 
 def write_intervals_csv(comparison: Comparison, path: Path) -> None:
-    """Write every estimate of every finished run with its interval, one in each line.
+    """Write every estimate of every model with its interval, one in each line.
 
-    `tied` and `p_value` belong to the test of the macro AUC and are empty for other metrics; so
-    are the bounds of an estimate without an interval.
+    `tied`, `letters`, `p_value` and the two standard errors belong to the metric of the ranking
+    and are empty for others; so are the bounds of an estimate without an interval. Of a model with
+    several seeds only the ranking's metric, the AUC and the accuracy are given, as means.
     """
     rows = [
         _interval_row(entry, estimate)
@@ -88,25 +97,29 @@ def _four_decimals(value: float | None) -> float | None:
 
 
 def _estimates(entry: Entry) -> Sequence[Estimate]:
-    others = entry.record.lensbench.estimates.values() if entry.record.lensbench else ()
-    ranked = (entry.auc, entry.accuracy)
-    return [*ranked, *(e for e in others if e.name not in {r.name for r in ranked})]
+    ours = entry.record.lensbench if len(entry.runs) == 1 else None
+    ranked = {one.name: one for one in (entry.estimate, entry.auc, entry.accuracy)}
+    return list(((ours.estimates if ours else {}) | ranked).values())
 
 
 def _interval_row(entry: Entry, estimate: Estimate) -> _Row:
-    tested = estimate is entry.auc
+    tested = estimate.name == entry.estimate.name
     return {
         "name": entry.name,
         "identifier": entry.record.model_identifier,
         "metric": estimate.name,
-        "value": estimate.value,
+        "value": None if math.isnan(estimate.value) else estimate.value,
         "low": None if math.isnan(estimate.low) else estimate.low,
         "high": None if math.isnan(estimate.high) else estimate.high,
         "level": estimate.level,
         "method": estimate.method,
         "n": estimate.n,
         "tied": str(entry.tied).lower() if tested else None,
+        "letters": entry.letters if tested else None,
         "p_value": entry.p_value if tested else None,
+        "n_seeds": len(entry.runs),
+        "test_error": entry.test_deviation if tested else None,
+        "training_error": entry.training_deviation if tested else None,
         "machine": entry.machine,
         "minutes": entry.minutes,
     }

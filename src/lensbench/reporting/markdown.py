@@ -6,12 +6,13 @@ import math
 import os
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC
 from lensbench.figures.times import APART, minutes_text
 from lensbench.reporting.plots import Plots
 from lensbench.runs.record import Environment
@@ -34,7 +35,7 @@ def write_markdown(
     """
     sections = (
         _head(comparison),
-        _ranking(comparison.entries),
+        _ranking(comparison),
         _comparison_plots(comparison_plots, path.parent),
         _training(comparison.entries),
         _unfinished(comparison),
@@ -64,26 +65,38 @@ def _head(comparison: Comparison) -> Iterator[str]:
         yield from (f"Ties: {escaped(comparison.test)}.", "")
 
 
-def _ranking(entries: Sequence[Entry]) -> Iterator[str]:
+def _ranking(comparison: Comparison) -> Iterator[str]:
+    entries = comparison.entries
     if not entries:
         return
     yield from ("## Ranking", "")
+    ranked_apart = comparison.metric not in (MACRO_AUC, ACCURACY)
+    columns: dict[str, Callable[[int, Entry], object]] = {
+        "#": lambda place, _: place + 1,
+        "Model": lambda _, entry: entry.name,
+        **({comparison.quantity: lambda _, e: _number(e.estimate)} if ranked_apart else {}),
+        "Test AUC (one-vs-rest, macro)": lambda _, entry: _number(entry.auc),
+        "Test accuracy": lambda _, entry: _number(entry.accuracy),
+        "Tier": lambda _, entry: entry.letters,
+        "Against the best": lambda _, entry: _standing(entry),
+        "p": lambda _, entry: _p_value(entry.p_value),
+    }
+    if any(entry.training_deviation is not None for entry in entries):
+        columns["Error from the test set"] = lambda _, entry: f"{entry.test_deviation:.4f}"
+        columns["Error from training"] = lambda _, entry: _training_error(entry)
     yield from _table(
-        ("#", "Model", "Test AUC (one-vs-rest, macro)", "Test accuracy", "Against the best", "p"),
-        (
-            (
-                rank,
-                entry.name,
-                _number(entry.auc),
-                _number(entry.accuracy),
-                _standing(entry),
-                _p_value(entry.p_value),
-            )
-            for rank, entry in enumerate(entries, start=1)
-        ),
+        list(columns),
+        ([cell(place, entry) for cell in columns.values()] for place, entry in enumerate(entries)),
     )
+    yield from ("Models that share a letter in the column Tier cannot be told apart.", "")
     yield from (_intervals("AUC", [entry.auc for entry in entries]), "")
     yield from (_intervals("Accuracy", [entry.accuracy for entry in entries]), "")
+
+
+def _training_error(entry: Entry) -> str:
+    if entry.training_deviation is None:
+        return "unknown (one seed)"
+    return f"{entry.training_deviation:.4f} ({len(entry.runs)} seeds)"
 
 
 def _p_value(p_value: float | None) -> str:
@@ -135,8 +148,7 @@ def _how_trained(entry: Entry) -> tuple[str, ...]:
     split = ours.split if ours else None
     return (
         entry.record.model_identifier,
-        f"{ours.run.recipe.name if ours else _UNKNOWN}, {entry.record.config.epochs} epochs, "
-        f"seed {entry.record.config.seed}",
+        _recipe(entry),
         _UNKNOWN if entry.minutes is None else minutes_text(entry.minutes),
         entry.machine,
         (ours.weights_used if ours else None) or _UNKNOWN,
@@ -146,6 +158,16 @@ def _how_trained(entry: Entry) -> tuple[str, ...]:
         if split
         else f"- / - / {entry.auc.n:,}",
     )
+
+
+def _recipe(entry: Entry) -> str:
+    ours, config = entry.record.lensbench, entry.record.config
+    if config is None:
+        return "trained elsewhere"
+    recipe = ours.run.recipe.name if ours and ours.run else _UNKNOWN
+    configs = [run.record.config for run in entry.runs]
+    seeds = ", ".join(str(one.seed) for one in configs if one is not None)
+    return f"{recipe}, {config.epochs} epochs, seed{'s' if len(configs) > 1 else ''} {seeds}"
 
 
 def _unfinished(comparison: Comparison) -> Iterator[str]:

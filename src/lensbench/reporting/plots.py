@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,24 +12,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lensbench.comparison.compare import Comparison
+from lensbench.comparison.judged import Judged
+from lensbench.cost import Cost, Quantity
 from lensbench.errors import LensbenchError, RecordError
 from lensbench.evaluation.against import recall_against
+from lensbench.evaluation.calibration import fit_temperature, reliability, with_temperature
+from lensbench.evaluation.selective import risk_coverage
 from lensbench.figures import (
     draw_accuracy_ranking,
     draw_auc_ranking,
+    draw_auc_vs_cost,
     draw_auc_vs_time,
     draw_confusion_matrix,
     draw_history,
+    draw_pairwise,
     draw_recall_against,
+    draw_reliability,
+    draw_risk_coverage,
     draw_roc_curves,
     draw_training_times,
     save_figure,
 )
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord, TestResults
-from lensbench.runs.store import file_name, run_figure_names
+from lensbench.runs.store import file_name, load_predictions, run_figure_names
 
-_Data = TypeVar("_Data", RunRecord, Comparison)
+_Data = TypeVar("_Data", RunRecord, Comparison, Predictions)
+
+PNG = (".png",)
 
 
 @dataclass(frozen=True)
@@ -45,13 +56,19 @@ class Plots:
     """One line for each plot that could not be drawn, with the reason."""
 
 
-def plot_run(record: RunRecord, folder: Path, only_missing: bool = False) -> Plots:
+def plot_run(
+    record: RunRecord,
+    folder: Path,
+    only_missing: bool = False,
+    suffixes: Sequence[str] = PNG,
+) -> Plots:
     """Draw confusion matrix, ROC curves and training history of a run, as far as recorded.
 
     Args:
         record: A record of ours or one of the contract's.
         folder: Where the files go.
         only_missing: Leave files alone that are there already.
+        suffixes: Formats, as `save_figure` takes them.
     """
     names = run_figure_names(record.model_desc)
     drawings: dict[str, tuple[str, Callable[[RunRecord], Figure]]] = {
@@ -59,16 +76,59 @@ def plot_run(record: RunRecord, folder: Path, only_missing: bool = False) -> Plo
         "ROC curves": (names["roc_curve"], _roc_curves),
         "Training history": (names["training_history"], _history),
     }
-    return _save(drawings, record, folder, only_missing)
+    return _save(drawings, record, folder, only_missing, suffixes)
 
 
-def plot_comparison(comparison: Comparison, folder: Path, only_missing: bool = False) -> Plots:
+def plot_trust(run: Judged, folder: Path, suffixes: Sequence[str] = PNG) -> Plots:
+    """Draw how far a run's probabilities can be trusted: reliability, and risk against coverage.
+
+    Reliability is drawn after temperature scaling too, where validation predictions are kept.
+
+    Args:
+        run: A finished run with predictions; without them nothing is drawn.
+        folder: Where the files go.
+        suffixes: Formats, as `save_figure` takes them.
+    """
+    if run.predictions is None:
+        return Plots({}, (), (f"{run.name}: no reliability without predictions",))
+    validation = load_predictions(run.record, run.path, "validation")
+
+    def draw_both(test: Predictions) -> Figure:
+        diagrams = {"as trained": reliability(test)}
+        if validation is not None:
+            try:
+                temperature = fit_temperature(validation)
+            except RecordError as error:
+                diagrams = {f"as trained (no temperature: {error})": reliability(test)}
+            else:
+                scaled = with_temperature(test, temperature)
+                diagrams[f"at temperature {temperature:.3g}"] = reliability(scaled)
+        return _whole(draw_reliability(diagrams, f"{run.name}\nReliability, test images"))
+
+    def draw_risk(test: Predictions) -> Figure:
+        title = f"{run.name}\nRisk against coverage, test images"
+        return _whole(draw_risk_coverage({run.name: risk_coverage(test)}, title))
+
+    drawings: dict[str, tuple[str, Callable[[Predictions], Figure]]] = {
+        "Reliability": (file_name("reliability", run.name), draw_both),
+        "Risk against coverage": (file_name("risk_coverage", run.name), draw_risk),
+    }
+    return _save(drawings, run.predictions, folder, False, suffixes)
+
+
+def plot_comparison(
+    comparison: Comparison,
+    folder: Path,
+    only_missing: bool = False,
+    suffixes: Sequence[str] = PNG,
+) -> Plots:
     """Draw the rankings by AUC and accuracy, the training times, and AUC against time.
 
     Args:
         comparison: What to draw.
         folder: Where the files go.
         only_missing: Leave files alone that are there already, whatever they show.
+        suffixes: Formats, as `save_figure` takes them.
     """
     drawings: dict[str, tuple[str, Callable[[Comparison], Figure]]] = {
         "Test AUC": ("comparison_plot_test_auc.png", lambda c: _whole(draw_auc_ranking(c))),
@@ -82,7 +142,38 @@ def plot_comparison(comparison: Comparison, folder: Path, only_missing: bool = F
         ),
         "AUC against training time": ("comparison_plot_auc_vs_time.png", draw_auc_vs_time),
     }
-    return _save(drawings, comparison, folder, only_missing)
+    return _save(drawings, comparison, folder, only_missing, suffixes)
+
+
+def plot_pairs_and_costs(
+    comparison: Comparison,
+    folder: Path,
+    costs: Mapping[str, Cost],
+    quantities: Sequence[Quantity],
+    machine: str | None,
+    suffixes: Sequence[str] = PNG,
+) -> Plots:
+    """Draw the tests of all pairs, and AUC against costs that no trained machine has a part in.
+
+    Args:
+        comparison: What to draw.
+        folder: Where the files go.
+        costs: By the name of the model.
+        quantities: Which costs.
+        machine: Where speeds were measured.
+        suffixes: Formats, as `save_figure` takes them.
+    """
+    drawings: dict[str, tuple[str, Callable[[Comparison], Figure]]] = {
+        "All pairs": ("comparison_plot_all_pairs.png", lambda c: _whole(draw_pairwise(c)))
+    }
+    drawings |= {
+        f"AUC against {quantity}": (
+            file_name("comparison_plot_auc_vs", quantity.replace("/", " per ").replace(" ", "_")),
+            partial(draw_auc_vs_cost, costs=costs, quantity=quantity, machine=machine),
+        )
+        for quantity in quantities
+    }
+    return _save(drawings, comparison, folder, False, suffixes)
 
 
 def plot_recall_against(
@@ -115,18 +206,20 @@ def _save(
     data: _Data,
     folder: Path,
     only_missing: bool,
+    suffixes: Sequence[str],
 ) -> Plots:
     paths, drawn, notes = {}, [], []
     for kind, (file, draw) in drawings.items():
-        path = folder / file
-        if not (only_missing and path.exists()):
+        files = [folder / f"{file.removesuffix('.png')}{suffix}" for suffix in suffixes]
+        missing = [path for path in files if not (only_missing and path.exists())]
+        if missing:
             try:
-                save_figure(draw(data), path)
+                figure = draw(data)
             except LensbenchError as error:
                 notes.append(f"{file} is not drawn: {error}")
                 continue
-            drawn.append(path)
-        paths[kind] = path
+            drawn += [save_figure(figure, path) for path in missing]
+        paths[kind] = files[0]
     return Plots(paths, tuple(drawn), tuple(notes))
 
 

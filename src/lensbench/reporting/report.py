@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from lensbench.comparison.compare import Comparison
+from lensbench.comparison.compare import Comparison, Entry
+from lensbench.config import JudgeSpec
+from lensbench.cost import SPEEDS, Cost, Quantity
 from lensbench.reporting.csv_table import write_csv, write_intervals_csv
 from lensbench.reporting.markdown import write_markdown
-from lensbench.reporting.plots import Plots, plot_comparison, plot_run
+from lensbench.reporting.page.page import write_page
+from lensbench.reporting.paper_table import write_paper_tables
+from lensbench.reporting.plots import (
+    Plots,
+    plot_comparison,
+    plot_pairs_and_costs,
+    plot_run,
+    plot_trust,
+)
+from lensbench.runs.cost import Costs
 
 
 @dataclass(frozen=True)
@@ -56,11 +68,91 @@ def write_report(
         intervals=folder / "comparison_intervals.csv",
         comparison_plots=plot_comparison(comparison, folder),
         run_plots={
-            entry.name: plot_run(entry.record, run_figures or entry.path.parent, only_missing)
+            run.name: plot_run(run.record, run_figures or run.path.parent, only_missing)
             for entry in comparison.entries
+            for run in entry.runs
         },
     )
     write_csv(comparison, report.csv)
     write_intervals_csv(comparison, report.intervals)
     write_markdown(comparison, report.markdown, report.comparison_plots, report.run_plots)
     return report
+
+
+@dataclass(frozen=True)
+class FullReport:
+    """The files of a full report, and a line for everything that could not be shown."""
+
+    page: Path
+    tables: tuple[Path, ...]
+    figures: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def write_full_report(
+    comparison: Comparison,
+    folder: Path,
+    spec: JudgeSpec,
+    *,
+    costs: Costs | None = None,
+    recalls: Mapping[str, Mapping[str, float]] | None = None,
+    figures: bool = True,
+) -> FullReport:
+    """Write `report.html`, which needs no other file, and what a paper needs beside it.
+
+    Args:
+        comparison: What to report.
+        folder: Where everything goes; figures into `figures/`, as PNG and SVG.
+        spec: Level and resamples of intervals that are computed here.
+        costs: What `lensbench time` has measured.
+        recalls: For each quantity the number of each test image, as `write_page` takes them.
+        figures: Whether to write the static figures, which take longer than the page.
+    """
+    page = write_page(comparison, folder / "report.html", spec, costs=costs, recalls=recalls or {})
+    known = known_costs(comparison, costs)
+    tables = (*write_paper_tables(comparison, folder, known), folder / "comparison.csv")
+    write_csv(comparison, folder / "comparison.csv")
+    write_intervals_csv(comparison, folder / "comparison_intervals.csv")
+    drawn = _static(comparison, folder / "figures", known, costs) if figures else []
+    return FullReport(
+        page=page.path,
+        tables=(*tables, folder / "comparison_intervals.csv"),
+        figures=tuple(path for plots in drawn for path in plots.drawn),
+        notes=(*page.notes, *(note for plots in drawn for note in plots.notes)),
+    )
+
+
+def known_costs(comparison: Comparison, costs: Costs | None) -> dict[str, Cost]:
+    """Return what each model costs: measured, or else as far as its record tells."""
+    known = {
+        entry.name: _measured(entry, costs) or entry.record.lensbench.cost
+        for entry in comparison.entries
+        if entry.record.lensbench
+    }
+    return {name: cost for name, cost in known.items() if cost is not None}
+
+
+def _measured(entry: Entry, costs: Costs | None) -> Cost | None:
+    return costs.runs.get(entry.runs[0].name) if costs else None
+
+
+def _static(
+    comparison: Comparison, folder: Path, known: Mapping[str, Cost], costs: Costs | None
+) -> list[Plots]:
+    formats = (".png", ".svg")
+    quantities = [q for q in get_args(Quantity) if costs is not None or q not in SPEEDS]
+    return [
+        plot_comparison(comparison, folder, suffixes=formats),
+        plot_pairs_and_costs(
+            comparison, folder, known, quantities, costs.machine if costs else None, formats
+        ),
+        *(
+            plots
+            for entry in comparison.entries
+            for run in entry.runs
+            for plots in (
+                plot_run(run.record, folder, suffixes=formats),
+                plot_trust(run, folder, formats),
+            )
+        ),
+    ]

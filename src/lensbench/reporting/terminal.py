@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
 from rich.table import Table
 
-from lensbench.comparison.compare import Comparison
+from lensbench.comparison.compare import Comparison, Entry
+from lensbench.cost import Throughput
 from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC
+from lensbench.runs.cost import Costs
 
 
 def ranking_table(comparison: Comparison) -> Table:
     """Return the ranking, best first, each number with its interval; it fits 80 columns.
 
-    Training times stand beside each other only if they were all measured on one machine.
+    Models that share a letter in the column `tier` cannot be told apart. Training times stand
+    beside each other only if they were all measured on one machine.
     """
     machines = {entry.machine for entry in comparison.entries}
     table = Table(
@@ -21,13 +26,17 @@ def ranking_table(comparison: Comparison) -> Table:
     level = f"{comparison.entries[0].auc.level:.0%}" if comparison.entries else ""
     table.add_column("")
     table.add_column("model", overflow="fold")
-    for metric in ("macro AUC", "accuracy"):
+    ranked_apart = comparison.metric not in (MACRO_AUC, ACCURACY)
+    first = comparison.quantity if ranked_apart else "macro AUC"
+    for metric in (first, "accuracy"):
         table.add_column(f"{metric} ({level})", no_wrap=True)
+    table.add_column("tier")
     if not machines:
         table.add_column("minutes", justify="right")
     for rank, entry in enumerate(comparison.entries, start=1):
         cells = ["best" if entry.tied else str(rank), entry.name]
-        cells += [_short(entry.auc), _short(entry.accuracy)]
+        cells += [_short(entry.estimate if ranked_apart else entry.auc), _short(entry.accuracy)]
+        cells.append(entry.letters)
         if not machines:
             cells.append("" if entry.minutes is None else f"{entry.minutes:.1f}")
         table.add_row(*cells)
@@ -36,3 +45,41 @@ def ranking_table(comparison: Comparison) -> Table:
 
 def _short(estimate: Estimate) -> str:
     return f"{estimate.value:.4f} {estimate.low:.3f}-{estimate.high:.3f}"
+
+
+def estimates_table(entry: Entry) -> Table:
+    """Return every estimate of a single run, with its interval and how that was computed."""
+    ours = entry.record.lensbench
+    table = Table("metric", "value and interval", "interval by", title=escape(entry.name))
+    for estimate in (ours.estimates if ours else {}).values():
+        table.add_row(escape(estimate.name), str(estimate), estimate.method)
+    return table
+
+
+def costs_table(costs: Costs) -> Table:
+    """Return what models cost: medians with quartiles, on one machine."""
+    table = Table(
+        title="Costs", caption=f"Speeds and memory on {costs.machine}; median (quartiles)"
+    )
+    for column in ("model", "parameters", "multiply-adds"):
+        table.add_column(column, overflow="fold")
+    for column in ("training images/s", "inference images/s", "memory in training"):
+        table.add_column(column, justify="right")
+    for name, cost in costs.runs.items():
+        table.add_row(
+            escape(name),
+            f"{cost.n_parameters / 1e6:.2f} M",
+            f"{cost.multiply_adds / 1e9:.3f} G",
+            _speed(cost.training),
+            _speed(cost.inference),
+            "unknown" if cost.training_peak_bytes is None else _gigabytes(cost.training_peak_bytes),
+        )
+    return table
+
+
+def _speed(speed: Throughput) -> str:
+    return f"{speed.median:,.0f} ({speed.low:,.0f}-{speed.high:,.0f})"
+
+
+def _gigabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.2f} GiB"

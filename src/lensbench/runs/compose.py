@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 
 from lensbench.config import RunConfig
+from lensbench.cost import Cost
 from lensbench.evaluation.estimate import Evaluation
 from lensbench.outcome import History, Timing
 from lensbench.runs.record import (
@@ -26,7 +27,8 @@ def completed_record(
     split: SplitSummary,
     warnings: tuple[str, ...],
     weights_used: str,
-    n_parameters: int,
+    image_shape: tuple[int, int, int],
+    cost: Cost,
     history: History,
     timing: Timing,
     evaluation: Evaluation,
@@ -42,14 +44,13 @@ def completed_record(
         split: Which images were used for what.
         warnings: What the data's audit found, and everything that was degraded.
         weights_used: From which weights training started.
-        n_parameters: Of the classifier.
+        image_shape: (C, H, W) of the images on disk.
+        cost: Of the classifier.
         history: All epochs.
         timing: Without the test pass.
         evaluation: Of the test predictions.
         files: Weights and predictions, relative to the record.
     """
-    names = [*evaluation.classes, "micro", "macro"]
-    keys = [*(str(k) for k in range(len(evaluation.classes))), "micro", "macro"]
     return RunRecord(
         model_desc=config.name,
         model_identifier=config.model.identifier,
@@ -60,15 +61,7 @@ def completed_record(
         train_losses=tuple(epoch.train_loss for epoch in history.epochs),
         val_losses=tuple(epoch.validation_loss for epoch in history.epochs),
         val_aucs=tuple(epoch.validation_auc for epoch in history.epochs),
-        test_results=TestResults(
-            accuracy=evaluation.estimates["accuracy"].value,
-            auc_ovr_macro=evaluation.estimates["auc_ovr_macro"].value,
-            report=evaluation.report,
-            roc_curve_data={
-                key: evaluation.roc_curves[name] for key, name in zip(keys, names, strict=True)
-            },
-            confusion_matrix=evaluation.confusion_matrix,
-        ),
+        test_results=_test_results(evaluation),
         training_time_s=timing.fit_seconds,
         lensbench=Provenance(
             lensbench_version=metadata.version("lensbench"),
@@ -77,13 +70,41 @@ def completed_record(
             classes=evaluation.classes,
             data_fingerprint=data_fingerprint,
             split=split,
-            warnings=warnings,
+            warnings=(*warnings, *evaluation.undefined),
             weights_used=weights_used,
-            n_parameters=n_parameters,
+            image_shape=image_shape,
+            cost=cost,
             history=history,
             timing=timing,
             estimates=evaluation.estimates,
             files=files,
+        ),
+    )
+
+
+def foreign_record(name: str, source: str, evaluation: Evaluation, file: str) -> RunRecord:
+    """Compose the record of predictions that another program made.
+
+    Args:
+        name: Of the model in rankings.
+        source: Where the predictions came from.
+        evaluation: Of the predictions.
+        file: The predictions, relative to the record.
+    """
+    return RunRecord(
+        model_desc=name,
+        model_identifier=source,
+        status="Completed",
+        config=None,
+        test_results=_test_results(evaluation),
+        lensbench=Provenance(
+            lensbench_version=metadata.version("lensbench"),
+            run=None,
+            environment=None,
+            classes=evaluation.classes,
+            warnings=evaluation.undefined,
+            estimates=evaluation.estimates,
+            files={"test": file},
         ),
     )
 
@@ -99,6 +120,22 @@ def failed_record(config: RunConfig, environment: Environment, error: str) -> Ru
         lensbench=Provenance(
             lensbench_version=metadata.version("lensbench"), run=config, environment=environment
         ),
+    )
+
+
+def _test_results(evaluation: Evaluation) -> TestResults:
+    names = [*evaluation.classes, "micro", "macro"]
+    keys = [*(str(k) for k in range(len(evaluation.classes))), "micro", "macro"]
+    return TestResults(
+        accuracy=evaluation.estimates["accuracy"].value,
+        auc_ovr_macro=evaluation.estimates["auc_ovr_macro"].value,
+        report=evaluation.report,
+        roc_curve_data={
+            key: evaluation.roc_curves[name]
+            for key, name in zip(keys, names, strict=True)
+            if name in evaluation.roc_curves
+        },
+        confusion_matrix=evaluation.confusion_matrix,
     )
 
 

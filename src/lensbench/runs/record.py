@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lensbench.config import RunConfig
+from lensbench.cost import Cost
 from lensbench.errors import RecordError
-from lensbench.evaluation.estimate import Estimate, RocCurve
+from lensbench.evaluation.estimate import Estimate, Number, RocCurve
 from lensbench.outcome import History, Timing
 
 SCHEMA_VERSION = 1
@@ -42,8 +43,8 @@ class TestResults(_Part):
 
     __test__ = False  # not a test class, whatever pytest makes of its name
 
-    accuracy: float
-    auc_ovr_macro: float
+    accuracy: Number
+    auc_ovr_macro: Number
     report: str
     roc_curve_data: dict[str, RocCurve]
     confusion_matrix: tuple[tuple[int, ...], ...] | None = None
@@ -108,8 +109,10 @@ class Provenance(_Part):
 
     schema_version: Annotated[int, AfterValidator(_known_version)] = SCHEMA_VERSION
     lensbench_version: str
-    run: RunConfig
-    environment: Environment
+    run: RunConfig | None
+    """Its settings; None where predictions were made by another program and judged here."""
+    environment: Environment | None
+    """None likewise."""
     classes: tuple[str, ...] = ()
     data_fingerprint: str | None = None
     """Of the names and contents of all images."""
@@ -117,7 +120,10 @@ class Provenance(_Part):
     warnings: tuple[str, ...] = ()
     """What the audit of the data had to say, and everything that was degraded."""
     weights_used: str | None = None
-    n_parameters: int | None = None
+    image_shape: tuple[int, int, int] | None = None
+    """(C, H, W) of the images on disk."""
+    cost: Cost | None = None
+    """Parameters and multiply-adds of the classifier."""
     history: History | None = None
     timing: Timing | None = None
     estimates: dict[str, Estimate] = Field(default_factory=dict)
@@ -134,7 +140,8 @@ class RunRecord(_Part):
     status: str
     """`Completed`, or else why there are no results: `Failed` in our records."""
     error: str | None = None
-    config: ContractConfig
+    config: ContractConfig | None
+    """None where predictions were made by another program and judged here."""
     best_epoch: int | None = None
     best_val_auc: float | None = None
     train_losses: tuple[float, ...] = ()
@@ -143,6 +150,19 @@ class RunRecord(_Part):
     test_results: TestResults | None = None
     training_time_s: float | None = None
     lensbench: Provenance | None = None
+
+    @property
+    def machine(self) -> str:
+        """Where it was trained; times are comparable between equal machines only."""
+        if self.lensbench is None:
+            return f"{(self.config.device if self.config else None) or 'cpu'} (as published)"
+        environment = self.lensbench.environment
+        return environment.machine if environment else "unknown (trained elsewhere)"
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether predictions of another program were judged."""
+        return self.lensbench is not None and self.lensbench.run is None
 
     @property
     def is_completed(self) -> bool:

@@ -122,7 +122,8 @@ class RunStore:
                 record = RunRecord.read(self.record)
             except RecordError:
                 return "changed"
-            if record.lensbench is None or not _same_run(record.lensbench.run, config):
+            known_run = record.lensbench.run if record.lensbench else None
+            if record.lensbench is None or known_run is None or not _same_run(known_run, config):
                 return "changed"
             if record.is_completed:
                 split = record.lensbench.split
@@ -149,6 +150,17 @@ class RunStore:
         write_whole(self.record, record.model_dump_json(indent=1))
         if record.is_completed:
             shutil.rmtree(self.work, ignore_errors=True)
+
+    def require_foreign(self) -> None:
+        """Refuse to write predictions of another program over a run of ours.
+
+        Raises:
+            RecordError: There is such a run, finished or not.
+        """
+        if self.work.exists() or (
+            self.record.exists() and not RunRecord.read(self.record).is_foreign
+        ):
+            raise RecordError(f"{self.record.parent} holds a run: choose another name or folder")
 
     def set_aside(self) -> Path:
         """Move every file of this run into a folder of its own, so that it can be run anew."""
@@ -214,6 +226,16 @@ def write_whole(path: Path, text: str) -> None:
     partial.replace(path)
 
 
+def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:
+    """Whether two records are of runs with different seeds, and otherwise equal settings."""
+    if one.lensbench is None or other.lensbench is None:
+        return False
+    first, second = one.lensbench.run, other.lensbench.run
+    if first is None or second is None or first.seed == second.seed:
+        return False
+    return _same_run(first, second.model_copy(update={"name": first.name, "seed": first.seed}))
+
+
 def _same_run(one: RunConfig, other: RunConfig) -> bool:
     """Whether two settings give the same weights and predictions.
 
@@ -225,5 +247,11 @@ def _same_run(one: RunConfig, other: RunConfig) -> bool:
 def _defining(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(
         mode="json",
-        exclude={"data": True, "judge": True, "machine": {"threads"}, "recipe": {"expected"}},
+        exclude={
+            "data": True,
+            "group": True,
+            "judge": True,
+            "machine": {"threads"},
+            "recipe": {"expected"},
+        },
     )

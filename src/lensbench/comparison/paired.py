@@ -1,0 +1,129 @@
+"""Two models on the same test images: how far apart, how sure, and what would make it surer."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+from scipy import special
+
+from lensbench.comparison.judged import Judged
+from lensbench.comparison.ties import holm
+from lensbench.comparison.variance import Rows, of_difference
+from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.joint import Joint
+from lensbench.evaluation.metrics import ACCURACY
+
+_MCNEMAR = "McNemar's exact test"
+
+POWER = 0.8
+"""Probability with which the test set that `images_to_separate` speaks of would tell."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models of a ranking, the better one first."""
+
+    first: str
+    second: str
+
+    difference: Estimate
+    """Of the first result minus the second."""
+
+    p_value: float
+    p_holm: float
+    """Corrected for the number of pairs."""
+
+    method: str
+
+
+def all_pairs(
+    judged: Sequence[Judged], models: Sequence[Rows], joint: Joint, metric: str, level: float
+) -> tuple[Pair, ...]:
+    """Test every two models, as `itertools.combinations` has them.
+
+    Args:
+        judged: All runs.
+        models: The rows in `judged` of each model's runs, best model first.
+        joint: Results of all runs and their covariance.
+        metric: What is compared.
+        level: Confidence level of the differences' intervals.
+    """
+    both = list(itertools.combinations(models, 2))
+    tests = [_test(judged, joint, one, other, metric) for one, other in both]
+    corrected = holm([p_value for p_value, _ in tests])
+    return tuple(
+        Pair(
+            first=judged[one[0]].model,
+            second=judged[other[0]].model,
+            difference=_difference(joint, one, other, level),
+            p_value=p_value,
+            p_holm=p_holm,
+            method=method,
+        )
+        for (one, other), (p_value, method), p_holm in zip(both, tests, corrected, strict=True)
+    )
+
+
+def images_to_separate(joint: Joint, one: Rows, other: Rows, level: float) -> int | None:
+    """Return how many test images would tell two models apart, with a power of 80 %.
+
+    Taking the present difference d as the true one, a test set of n images finds it if
+    |d| >= (z_(1 - alpha/2) + z_power) sqrt(V_test n_now / n + V_training) (Lehr 1992, Stat. Med.
+    11, 1099, has this for two means). None if d is 0, or if training's part alone is too large.
+
+    Args:
+        joint: Results of all runs and their covariance.
+        one: Rows of one model's runs.
+        other: Rows of the other model's runs.
+        level: 1 - alpha.
+    """
+    uncertainty = of_difference(joint, one, other)
+    difference = joint.values[list(one)].mean() - joint.values[list(other)].mean()
+    normal = NormalDist()
+    reach = normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(POWER)
+    left = (difference / reach) ** 2 - uncertainty.training
+    return math.ceil(uncertainty.test * joint.n / left) if left > 0 else None
+
+
+def _test(
+    judged: Sequence[Judged], joint: Joint, one: Rows, other: Rows, metric: str
+) -> tuple[float, str]:
+    """Return the two-sided p-value and how it came about."""
+    mine, theirs = judged[one[0]].predictions, judged[other[0]].predictions
+    if metric == ACCURACY and len(one) == len(other) == 1 and mine and theirs:
+        first = mine.logits.argmax(1) == mine.labels
+        second = theirs.logits.argmax(1) == theirs.labels
+        return mcnemar(int((first & ~second).sum()), int((second & ~first).sum())), _MCNEMAR
+    uncertainty = of_difference(joint, one, other)
+    difference = joint.values[list(one)].mean() - joint.values[list(other)].mean()
+    kind = "paired test" if mine and theirs else "unpaired test"
+    return uncertainty.p_value(float(difference)), f"{kind} with {joint.method}"
+
+
+def mcnemar(n_first_only: int, n_second_only: int) -> float:
+    """Return the p-value of McNemar's exact test (McNemar 1947, Psychometrika 12, 153).
+
+    Args:
+        n_first_only: Examples that the first model alone has right.
+        n_second_only: Examples that the second model alone has right.
+    """
+    n = n_first_only + n_second_only
+    return min(1.0, 2 * float(special.bdtr(min(n_first_only, n_second_only), n, 0.5)))
+
+
+def _difference(joint: Joint, one: Rows, other: Rows, level: float) -> Estimate:
+    value = float(joint.values[list(one)].mean() - joint.values[list(other)].mean())
+    half = of_difference(joint, one, other).half_width(level)
+    return Estimate(
+        name="difference",
+        value=value,
+        low=value - half,
+        high=value + half,
+        level=level,
+        method=joint.method,
+        n=joint.n,
+    )

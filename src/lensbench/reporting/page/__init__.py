@@ -1,0 +1,1 @@
+"""A Comparison -> one HTML file that needs nothing else. No torch here."""

@@ -1,0 +1,153 @@
+"""All that the page says of one model: its tables, and its plots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lensbench.comparison.compare import Entry
+from lensbench.config import JudgeSpec
+from lensbench.errors import RecordError
+from lensbench.evaluation.against import recall_against
+from lensbench.evaluation.calibration import (
+    Reliability,
+    fit_temperature,
+    reliability,
+    with_temperature,
+)
+from lensbench.evaluation.conformal import ConformalResult, conformal
+from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.evaluate import evaluate
+from lensbench.evaluation.metrics import METRICS
+from lensbench.evaluation.selective import risk_coverage
+from lensbench.outcome import Predictions
+from lensbench.reporting.page.charts import Figure, class_names, roc_curves, roc_figure
+from lensbench.reporting.page.model_charts import (
+    history_figure,
+    recall_figure,
+    reliability_figure,
+    risk_figure,
+)
+from lensbench.reporting.page.thinning import ThinCurve
+from lensbench.runs.record import RunRecord
+from lensbench.runs.store import load_predictions
+
+_AS_TRAINED, _SCALED = "as trained", "temperature-scaled"
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """One model of a ranking; of several runs, what concerns a single one is of the first.
+
+    Attributes:
+        entry: The model.
+        classes: Its class names.
+        confusion: Counts and shares of each true class; empty if they are not known.
+        estimates: Every result on the test images, by name.
+        curves: ROC curves, by what they are of.
+        temperature: That fits the validation images best; None if it is not known.
+        calibration: Expected calibration error before and after, by what was done.
+        sets: Conformal ones.
+        figures: By the name of their chart.
+        notes: One line for each thing that could not be shown.
+    """
+
+    entry: Entry
+    classes: tuple[str, ...]
+    confusion: tuple[tuple[tuple[int, float], ...], ...] = ()
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    curves: Mapping[str, ThinCurve] = field(default_factory=dict)
+    temperature: float | None = None
+    calibration: Mapping[str, Reliability] = field(default_factory=dict)
+    sets: tuple[ConformalResult, ...] = ()
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def model_view(
+    entry: Entry, spec: JudgeSpec, recalls: Mapping[str, Mapping[str, float]]
+) -> ModelView:
+    """Work out what there is to say of a model.
+
+    Args:
+        entry: The model.
+        spec: How it is judged.
+        recalls: For each quantity the number of each test image, by its id.
+
+    Raises:
+        RecordError: A file of predictions that the record names is missing or damaged, or a test
+            image lacks a number.
+    """
+    run = entry.runs[0]
+    record, test, classes = run.record, run.predictions, class_names(run.record)
+    figures, curves = {}, roc_curves(record)
+    if curves:
+        figures["curves"] = roc_figure(curves)
+    if record.train_losses:
+        figures["history"] = history_figure(record)
+    matrix = record.test_results.confusion_matrix if record.test_results else None
+    confusion = tuple(tuple((n, n / (sum(row) or 1)) for n in row) for row in matrix or ())
+    if test is None:
+        published = {one.name: one for one in (entry.auc, entry.accuracy)}
+        notes = ("known by published numbers alone: nothing that needs predictions can be shown",)
+        return ModelView(entry, classes, confusion, published, curves, figures=figures, notes=notes)
+
+    diagrams = {_AS_TRAINED: reliability(test, level=spec.level)}
+    temperature: float | None = None
+    sets: tuple[ConformalResult, ...] = ()
+    lacking: list[str] = []
+    validation = load_predictions(record, run.path, "validation")
+    if validation is None:
+        lacking.append("no validation predictions: neither temperature scaling nor conformal sets")
+    else:
+        try:
+            temperature = fit_temperature(validation)
+            scaled = with_temperature(test, temperature)
+            diagrams[_SCALED] = reliability(scaled, level=spec.level)
+        except RecordError as error:
+            lacking.append(f"no temperature scaling: {error}")
+        try:
+            sets = conformal(validation, test, level=spec.level)
+        except RecordError as error:
+            lacking.append(f"no conformal sets: {error}")
+    figures["reliability"] = reliability_figure(diagrams)
+    figures["risk"] = risk_figure(risk_coverage(test, spec.level))
+    figures |= _recalls(test, spec, recalls)
+    return ModelView(
+        entry=entry,
+        classes=classes,
+        confusion=confusion,
+        estimates=_estimates(run.record, test, spec),
+        curves=curves,
+        temperature=temperature,
+        calibration=diagrams,
+        sets=sets,
+        figures=figures,
+        notes=tuple(lacking),
+    )
+
+
+def _estimates(record: RunRecord, test: Predictions, spec: JudgeSpec) -> Mapping[str, Estimate]:
+    """Take the recorded estimates if they are what judging again would give: it takes seconds."""
+    ours = record.lensbench
+    if ours is not None and ours.run is not None and ours.run.judge == spec:
+        wanted = {key for metric in METRICS.values() for key in metric.keys(test.classes)}
+        if wanted <= ours.estimates.keys():
+            return ours.estimates
+    return evaluate(test, spec).estimates
+
+
+def recall_chart_name(place: int) -> str:
+    """Return the name of the chart of a quantity by its place among all."""
+    return f"recall-{place}"
+
+
+def _recalls(
+    test: Predictions, spec: JudgeSpec, recalls: Mapping[str, Mapping[str, float]]
+) -> dict[str, Figure]:
+    figures = {}
+    for place, (quantity, numbers) in enumerate(recalls.items()):
+        bins = recall_against(test, numbers, spec=spec)
+        if any(bins.values()):
+            figures[recall_chart_name(place)] = recall_figure(bins, quantity)
+    return figures

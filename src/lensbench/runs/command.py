@@ -1,0 +1,63 @@
+"""The settings of a run -> the command that makes it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lensbench.config import (
+    CONTRACT,
+    RECIPES,
+    DataSpec,
+    MachineSpec,
+    Recipe,
+    RunConfig,
+    SplitSpec,
+)
+
+
+def reproducing_command(config: RunConfig) -> str:
+    """Return the `lensbench train` that has these settings, ready for a shell.
+
+    Only what differs from a default is said, but for the batch size, whose default depends on the
+    model. Paths are as the run had them.
+    """
+    recipe = RECIPES.get(config.recipe.name, CONTRACT)
+    words = ["lensbench", "train"]
+    words += ["--data", str(config.data.path), "--model", config.model.identifier]
+    words += ["--name", config.name, "--recipe", recipe.name, "--seed", str(config.seed)]
+    words += [] if config.model.pretrained else ["--no-pretrained"]
+    words += ["--weights", str(config.model.weights)] if config.model.weights else []
+    words += ["--batch-size", str(config.recipe.batch_size)]
+    words += _flags(config.recipe, recipe, skip=("name", "batch_size", "split", "expected"))
+    words += _flags(config.data, DataSpec(path=config.data.path))
+    words += _flags(_split(config), SplitSpec(), prefix="split.", plain=("train_fraction",))
+    words += _flags(config.machine, MachineSpec(), prefix="machine.")
+    return shlex.join(words)
+
+
+def _split(config: RunConfig) -> SplitSpec:
+    """Return the split with its convention, where that is not the one of the recipe named."""
+    known = RECIPES.get(config.recipe.name, CONTRACT)
+    if config.split.convention is None and config.recipe.split != known.split:
+        return config.split.model_copy(update={"convention": config.recipe.split})
+    return config.split
+
+
+def _flags(
+    settings: Recipe | DataSpec | SplitSpec | MachineSpec,
+    defaults: Recipe | DataSpec | SplitSpec | MachineSpec,
+    *,
+    prefix: str = "",
+    plain: Sequence[str] = (),
+    skip: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yield what differs from the defaults; names in `plain` go without the prefix."""
+    for name in type(settings).model_fields:
+        value: Any = getattr(settings, name)
+        if name in skip or value == getattr(defaults, name):
+            continue
+        flag = name.replace("_", "-")
+        yield f"--{flag}" if name in plain else f"--{prefix}{flag}"
+        yield from map(str, value if isinstance(value, tuple) else (value,))

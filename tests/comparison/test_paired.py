@@ -1,0 +1,91 @@
+"""Paired tests against other libraries and by their size; how many images would be enough."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
+
+from lensbench.comparison.judged import judge_predictions
+from lensbench.comparison.paired import all_pairs, images_to_separate, mcnemar
+from lensbench.comparison.variance import of_difference
+from lensbench.config import JudgeSpec
+from lensbench.evaluation.evaluate import evaluate
+from lensbench.evaluation.joint import Joint, joint
+from lensbench.outcome import Predictions
+from lensbench.runs.compose import foreign_record
+
+SPEC = JudgeSpec(n_resamples=200)
+CLASSES = ("no", "sphere", "vort")
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_mcnemar_is_that_of_statsmodels(first, second):
+    table = [[10, first], [second, 10]]
+    assert mcnemar(first, second) == pytest.approx(
+        float(mcnemar_of_statsmodels(table, exact=True).pvalue), abs=1e-12
+    )
+
+
+def predictions(rng: np.random.Generator, n: int, separation: float, common: np.ndarray):
+    labels = np.arange(n) % 3
+    logits = 0.6 * rng.normal(size=(n, 3)) + 0.8 * common
+    logits[np.arange(n), labels] += separation
+    return Predictions.of([str(i) for i in range(n)], labels, logits, CLASSES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["auc_ovr_macro", "log_loss", "recall/vort"])
+def test_the_paired_test_has_its_size_and_finds_a_difference(metric):
+    """2,000 pairs of equal models: 5 % are called different, and most of really different ones."""
+    rng = np.random.default_rng(5)
+    n, rejected, found = 240, [], []
+    for _ in range(2000):
+        common = rng.normal(size=(n, 3))
+        models = [predictions(rng, n, gain, common) for gain in (1.0, 1.0, 1.5)]
+        results = joint(models, metric, SPEC)
+        for hits, one, other in ((rejected, 0, 1), (found, 0, 2)):
+            difference = results.values[one] - results.values[other]
+            hits.append(of_difference(results, [one], [other]).p_value(difference) < 0.05)
+    assert 0.038 < np.mean(rejected) < 0.063  # 0.05 +- 2.6 standard errors
+    assert np.mean(found) > 0.6
+
+
+def test_accuracies_of_single_runs_meet_mcnemar():
+    rng = np.random.default_rng(3)
+    common = rng.normal(size=(300, 3))
+    runs = []
+    for name, separation in (("a", 1.0), ("b", 1.4)):
+        made = predictions(rng, 300, separation, common)
+        record = foreign_record(name, "file", evaluate(made, SPEC), "x.npz")
+        runs.append(judge_predictions(record, Path(name), made))
+    results = joint([run.predictions for run in runs], "accuracy", SPEC)
+    (pair,) = all_pairs(runs, [[0], [1]], results, "accuracy", 0.95)
+    right = [run.predictions.logits.argmax(1) == run.predictions.labels for run in runs]
+    table = [[sum((right[0] == x) & (right[1] == y)) for y in (True, False)] for x in (True, False)]
+    assert pair.p_value == pytest.approx(
+        float(mcnemar_of_statsmodels(table, exact=True).pvalue), abs=1e-12
+    )
+    assert "McNemar" in pair.method
+
+
+def test_the_number_of_images_gives_the_power_it_promises():
+    """A test set of that size finds the difference four times in five."""
+    results = Joint(
+        values=np.array([0.96, 0.95]), covariance=np.diag([4e-5, 6e-5]), method="", n=1000
+    )
+    n = images_to_separate(results, [0], [1], 0.95)
+    deviation = np.sqrt(1e-4 * 1000 / n)
+    power = stats.norm.sf(stats.norm.isf(0.025) - 0.01 / deviation)
+    assert power == pytest.approx(0.8, abs=1e-3)
+
+
+def test_no_number_of_images_parts_equal_models_or_seeds_that_scatter_more():
+    equal = Joint(np.array([0.95, 0.95]), np.diag([1e-5, 1e-5]), "", 100)
+    assert images_to_separate(equal, [0], [1], 0.95) is None
+    values = np.array([0.90, 0.99, 0.91, 0.995])
+    scattered = Joint(values, np.diag([1e-6] * 4), "", 100)
+    assert images_to_separate(scattered, [0, 1], [2, 3], 0.95) is None

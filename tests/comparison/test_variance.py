@@ -1,0 +1,108 @@
+"""Test-set and training variance: against closed forms and by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lensbench.comparison.variance import (
+    Training,
+    Uncertainty,
+    interval_within,
+    of_difference,
+    of_mean,
+)
+from lensbench.evaluation.auc import logit_interval
+from lensbench.evaluation.joint import Joint
+
+
+def joint(values, covariance) -> Joint:
+    return Joint(np.array(values), np.array(covariance), "made up", 100)
+
+
+def test_one_run_knows_the_test_set_alone():
+    found = of_mean(joint([0.9], [[4e-4]]), [0])
+    assert found == Uncertainty(test=4e-4)
+    assert found.half_width(0.95) == pytest.approx(1.959964 * 0.02)
+
+
+def test_the_total_is_that_of_obuchowski_and_rockette():
+    """s^2 / R + C, where training adds anything."""
+    values, variance, shared = [0.90, 0.94, 0.95], 3e-4, 2e-4
+    covariance = np.full((3, 3), shared) + (variance - shared) * np.eye(3)
+    found = of_mean(joint(values, covariance), [0, 1, 2])
+    assert found.test + found.training == pytest.approx(np.var(values, ddof=1) / 3 + shared)
+    assert found.test == pytest.approx((variance + 2 * shared) / 3)
+
+
+def test_seeds_that_scatter_less_than_the_test_set_makes_them_add_nothing():
+    found = of_mean(joint([0.9, 0.9], np.diag([1e-4, 1e-4])), [0, 1])
+    assert found.training == 0
+    assert found.half_width(0.95) == pytest.approx(stats.norm.ppf(0.975) * math.sqrt(0.5e-4))
+
+
+def test_a_difference_pairs_the_test_set_and_adds_the_training():
+    rng = np.random.default_rng(0)
+    influences = rng.normal(size=(5, 400)) * 1e-3 + 2e-3 * rng.normal(size=400)
+    covariance = influences @ influences.T
+    values = [0.90, 0.93, 0.91, 0.95, 0.96]
+    results = joint(values, covariance)
+    found = of_difference(results, [0, 1, 2], [3, 4])
+    paired = influences[:3].mean(0) - influences[3:].mean(0)
+    assert found.test == pytest.approx((paired**2).sum())
+    parts = [of_mean(results, rows).training for rows in ([0, 1, 2], [3, 4])]
+    assert found.training == pytest.approx(sum(parts))
+
+
+def test_each_part_alone_is_the_textbook_test():
+    assert Uncertainty(4e-4).p_value(0.03) == pytest.approx(2 * stats.norm.sf(1.5))
+    seeds = Uncertainty(0.0, (Training(4e-4, 4),))
+    assert seeds.p_value(-0.03) == pytest.approx(2 * stats.t.sf(1.5, 3))
+    assert seeds.half_width(0.9) == pytest.approx(stats.t.ppf(0.95, 3) * 0.02)
+
+
+def test_the_p_value_is_where_the_interval_reaches_zero():
+    found = Uncertainty(3e-4, (Training(1e-4, 3), Training(2e-4, 2)))
+    for difference in (1e-3, 0.01, 0.05):
+        p_value = found.p_value(difference)
+        assert found.half_width(1 - p_value) == pytest.approx(difference, rel=1e-6)
+
+
+def test_certainty_and_equality():
+    assert Uncertainty(0.0).p_value(0.0) == 1
+    assert Uncertainty(0.0).p_value(0.1) == 0
+    assert Uncertainty(1e-9).p_value(0.0) == 1
+    assert Uncertainty(1e-12).p_value(0.9) == 0
+
+
+@pytest.mark.parametrize("n_seeds", [2, 3, 5])
+@pytest.mark.parametrize("training", [0.0, 0.01, 0.05, 0.2])
+def test_intervals_over_seeds_cover_the_expected_result(training, n_seeds):
+    """95 % of intervals hold what an infinite test set of infinitely many seeds would give."""
+    rng = np.random.default_rng(1)
+    own, common, n_sets = 0.008, 0.015, 2000
+    covariance = np.full((n_seeds, n_seeds), common**2) + own**2 * np.eye(n_seeds)
+    covered = 0
+    for _ in range(n_sets):
+        values = 0.9 + common * rng.normal() + np.hypot(own, training) * rng.normal(size=n_seeds)
+        found = of_mean(joint(values, covariance), range(n_seeds))
+        covered += abs(values.mean() - 0.9) < found.half_width(0.95)
+    assert 0.93 < covered / n_sets < 0.98
+
+
+def test_intervals_stay_within_the_limits_of_a_metric():
+    for limits, value in (((0, 1), 0.98), ((-1, 1), -0.9), ((0, math.inf), 0.02), ((0, 2), 1.9)):
+        narrow, wide = (interval_within(value, half, limits) for half in (1e-6, 1e3))
+        assert narrow == pytest.approx((value - 1e-6, value + 1e-6), abs=1e-10)
+        assert limits[0] <= wide[0] < value < wide[1] <= limits[1]
+
+
+def test_an_interval_of_an_auc_is_that_of_delong_on_the_logit_scale():
+    half = stats.norm.ppf(0.975) * 0.01
+    assert interval_within(0.97, half, (0, 1)) == pytest.approx(logit_interval(0.97, 0.01, 0.95))
+
+
+def test_an_interval_at_a_limit_is_cut():
+    assert interval_within(1.0, 0.2, (0, 1)) == (0.8, 1.0)
+    assert interval_within(0.0, 0.2, (0, math.inf)) == (0.0, 0.2)

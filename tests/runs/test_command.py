@@ -1,0 +1,78 @@
+"""The command that a report shows makes the same run again."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from lensbench import cli
+from lensbench.config import (
+    CONTRACT,
+    QUICK,
+    DataSpec,
+    MachineSpec,
+    ModelSpec,
+    Recipe,
+    RunConfig,
+    SplitSpec,
+)
+from lensbench.runs.command import reproducing_command
+
+
+def config(**changes: object) -> RunConfig:
+    settings = {
+        "name": "ResNet18",
+        "data": DataSpec(path=Path("my data/it's.zip")),
+        "model": ModelSpec(identifier="torchvision/resnet18"),
+        "recipe": CONTRACT,
+    } | changes
+    return RunConfig.model_validate(settings)
+
+
+def run_by(command: str, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+    """Return the settings with which a command line would train."""
+    jobs = []
+
+    def no_sweep(asked, say):
+        jobs.extend(asked)
+        raise SystemExit(0)
+
+    monkeypatch.setattr("lensbench.sweep.sweep", no_sweep)
+    words = shlex.split(command)
+    assert words[0] == "lensbench"
+    with pytest.raises(SystemExit):
+        cli.main(words[1:])
+    (job,) = jobs
+    return job.config
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"recipe": QUICK, "seed": 7, "name": "ResNet18-seed7"},
+        {"model": ModelSpec(identifier="torchvision/resnet101")},
+        {"model": ModelSpec(identifier="timm/vit_tiny_patch16_224", pretrained=False)},
+        {"model": ModelSpec(identifier="torchvision/resnet18", weights=Path("w x.safetensors"))},
+        {"recipe": CONTRACT.model_copy(update={"epochs": 3, "image_size": "native"})},
+        {"recipe": CONTRACT.model_copy(update={"gradient_clip": 0.5, "rotation_degrees": 0})},
+        {"split": SplitSpec(convention="stratified", train_fraction=0.1, seed=3)},
+        {"split": SplitSpec(fold=2, folds=4)},
+        {"split": SplitSpec(file=Path("parts.csv"))},
+        {"machine": MachineSpec(accelerator="cpu", precision="bf16-mixed", threads=1)},
+        {"data": DataSpec(path=Path("d"), value_range=(-1, 2), accept=("leak", "near-leak"))},
+        {"data": DataSpec(path=Path("d"), labels=Path("l.csv"), cache=Path("c"))},
+    ],
+)
+def test_the_command_has_the_same_settings(changes, monkeypatch):
+    wanted = config(**changes)
+    made = run_by(reproducing_command(wanted), monkeypatch)
+    assert made.model_dump() == wanted.model_dump()
+
+
+def test_a_recipe_of_ones_own_is_told_setting_by_setting(monkeypatch):
+    own = Recipe(name="mine", epochs=2, batch_size=8, learning_rate=1e-4, stretch="asinh")
+    made = run_by(reproducing_command(config(recipe=own)), monkeypatch)
+    told = made.recipe.model_copy(update={"name": "mine", "split": own.split, "expected": ""})
+    assert told == own
+    assert made.split.convention == own.split

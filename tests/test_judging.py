@@ -1,0 +1,163 @@
+"""The verbs that judge: what they print, what they leave, what they refuse."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lensbench
+from lensbench import cli
+from lensbench.comparison.compare import compare
+from lensbench.config import JudgeSpec
+from lensbench.errors import ComparisonError, ConfigError, RecordError
+from lensbench.outcome import Predictions
+from lensbench.runs.record import RunRecord
+
+CLASSES = ("no", "sphere", "vort")
+N = 120
+FEW = JudgeSpec(n_resamples=100)
+
+
+def predictions(separation: float, seed: int, prefix: str = "") -> Predictions:
+    labels = np.arange(N) % 3
+    logits = np.random.default_rng(seed).normal(size=(N, 3)) + separation * np.eye(3)[labels]
+    return Predictions.of([f"{prefix}{i}.npy" for i in range(N)], labels, logits, CLASSES)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    made = []
+    for name, separation in (("strong", 2.5), ("weak", 0.5)):
+        predictions(separation, len(name)).save(tmp_path / f"{name}.npz")
+        made.append(tmp_path / f"{name}.npz")
+    return made
+
+
+def status(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+def test_predictions_of_other_programs_are_ranked_like_runs(files, capsys):
+    assert status("evaluate", *files, "--judge.n-resamples", 100) == 0
+    out = capsys.readouterr().out
+    assert "strong is better than every other model" in out
+    assert re.search(r"tpr_at_10_fp/vort\s*│ 0\.\d{4} \[", out)
+    assert "ece_debiased" in out
+
+
+def test_nothing_is_written_unless_it_is_asked_for(files, tmp_path):
+    before = set(tmp_path.rglob("*"))
+    lensbench.evaluate(files, judge=FEW)
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_judged_predictions_become_runs_that_compare_with_others(files, tmp_path):
+    out = tmp_path / "judged"
+    first = lensbench.evaluate([f"mine={files[0]}", files[1]], out, judge=FEW)
+    records = sorted(out.glob("*/record.json"))
+    assert [path.parent.name for path in records] == ["mine", "weak"]
+    assert RunRecord.read(records[0]).is_foreign
+    again = compare(records, FEW)
+    assert [entry.auc for entry in again.entries] == [entry.auc for entry in first.entries]
+    assert again.entries[0].machine == "unknown (trained elsewhere)"
+    comparison, report = lensbench.compare([out], tmp_path / "tables", judge=FEW)
+    assert report is not None
+    assert "trained elsewhere" in report.markdown.read_text()
+    assert comparison.entries[0].name == "mine"
+
+
+def test_a_run_is_never_overwritten_by_predictions(files, tmp_path):
+    out = tmp_path / "judged"
+    lensbench.evaluate([f"a={files[0]}"], out, judge=FEW)
+    lensbench.evaluate([f"a={files[1]}"], out, judge=FEW)  # judged before: may be judged anew
+    (out / "a" / "unfinished").mkdir()
+    with pytest.raises(RecordError, match="holds a run: choose another name or folder"):
+        lensbench.evaluate([f"b={files[1]}", f"a={files[0]}"], out, judge=FEW)
+    assert not (out / "b").exists()
+
+
+def test_predictions_of_different_examples_are_refused(files, tmp_path):
+    predictions(1.0, 9, prefix="other/").save(tmp_path / "other.npz")
+    with pytest.raises(ComparisonError, match="only 0 of 120 and 120 test images are the same"):
+        lensbench.evaluate([files[0], tmp_path / "other.npz"], judge=FEW)
+
+
+def test_two_files_of_one_name_are_refused(files, tmp_path):
+    (tmp_path / "more").mkdir()
+    predictions(1.0, 3).save(tmp_path / "more" / "weak.npz")
+    with pytest.raises(ConfigError, match="2 models would be called 'weak'"):
+        lensbench.evaluate([files[1], tmp_path / "more" / "weak.npz"], judge=FEW)
+    with pytest.raises(ConfigError, match="no predictions"):
+        lensbench.evaluate([], judge=FEW)
+
+
+def test_a_class_without_examples_is_undefined_and_said_so(tmp_path):
+    rows = predictions(1.0, 4)
+    kept = rows.labels < 2
+    np.savez(
+        tmp_path / "p.npz",
+        labels=rows.labels[kept],
+        logits=rows.logits[kept],
+        classes=np.array(CLASSES),
+    )
+    with pytest.raises(ComparisonError, match="auc_ovr_macro is undefined on these test images"):
+        lensbench.evaluate([tmp_path / "p.npz"], judge=FEW)
+    comparison = lensbench.evaluate(
+        [tmp_path / "p.npz"], tmp_path / "out", judge=FEW, metric="accuracy"
+    )
+    assert comparison.entries[0].auc.value != comparison.entries[0].auc.value
+    record = RunRecord.read(tmp_path / "out" / "p" / "record.json")
+    assert record.lensbench is not None
+    assert any(line.startswith("auc_ovr_macro, ") for line in record.lensbench.warnings)
+    written = json.loads((tmp_path / "out" / "p" / "record.json").read_text())
+    assert written["lensbench"]["estimates"]["recall/vort"]["value"] is None
+
+
+def test_the_report_has_a_page_tables_and_every_figure_twice(files, tmp_path):
+    out = tmp_path / "judged"
+    lensbench.evaluate(files, out, judge=FEW)
+    table = tmp_path / "parameters.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "einstein_radius_arcsec"])
+        writer.writerows([f"{i}.npy", 1 + i / N] for i in range(N))
+    report = tmp_path / "report"
+    code = status(
+        "report", out, "--out", report, "--judge.n-resamples", 100,
+        "--table", table, "--by", "einstein_radius_arcsec",
+    )  # fmt: skip
+    assert code == 0
+    assert {path.name for path in report.iterdir()} == {
+        "comparison.csv",
+        "comparison_intervals.csv",
+        "figures",
+        "report.html",
+        "table.md",
+        "table.tex",
+    }
+    figures = {path.name for path in (report / "figures").iterdir()}
+    assert {name for name in figures if name.endswith(".png")} == {
+        name.replace(".svg", ".png") for name in figures if name.endswith(".svg")
+    }
+    assert {"comparison_plot_all_pairs.png", "reliability_strong.png"} <= figures
+    page = (report / "report.html").read_text()
+    assert "strong is better than every other model" in page
+    assert "einstein_radius_arcsec" in page
+
+
+def test_a_table_without_columns_is_refused(files, tmp_path):
+    lensbench.evaluate(files, tmp_path / "judged", judge=FEW)
+    with pytest.raises(ConfigError, match="both a table and its columns"):
+        lensbench.report([tmp_path / "judged"], tmp_path / "report", by=["x"])
+
+
+def test_a_metric_is_ranked_by_on_the_command_line(files, capsys):
+    assert status("evaluate", *files, "--metric", "log_loss", "--judge.n-resamples", 100) == 0
+    assert "log loss" in capsys.readouterr().out
+    assert status("evaluate", *files, "--metric", "logloss") == 2
+    assert "no metric is called 'logloss'; there are log_loss" in capsys.readouterr().err
