@@ -448,6 +448,8 @@ def show(result: api.SweepResult) -> int:
         table.add_row(outcome.job.config.name, outcome.what, escape(error or ""))
     Console().print(table)
     problems = show_comparison(result.comparison, result.report)
+    if result.report is not None:
+        _say(f"`lensbench report {result.report.csv.parent}` makes one page of all of it.")
     fates = {outcome.what for outcome in result.outcomes}
     if "interrupted" in fates:
         _say("The same command goes on where this one was interrupted.")

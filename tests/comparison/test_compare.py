@@ -241,6 +241,15 @@ def test_seeds_of_a_model_are_one_entry_with_both_parts_of_its_error(tmp_path):
     assert once.training_deviation is None
     assert moody.auc.high - moody.auc.low > 3 * (steady.auc.high - steady.auc.low)
     assert len(comparison.pairs) == 3
+    assert "within the noise of this test set and of training" in compare(paths[:6]).verdict
+
+
+def test_seeds_that_differ_more_than_models_ask_for_more_seeds(tmp_path):
+    paths = [
+        *seeded(tmp_path, "moody", [0.6, 1.4], 10),
+        *seeded(tmp_path, "fickle", [1.5, 0.6], 20),
+    ]
+    assert compare(paths).verdict.endswith("more seeds may.")
 
 
 def test_what_differs_in_more_than_its_seed_is_no_replicate(tmp_path):
@@ -296,7 +305,7 @@ def test_a_tie_says_how_many_images_would_part_it(shared):
     comparison = compare(sorted((shared / "reference/seed_results").glob("*.json")))
     best, second = comparison.entries[:2]
     variance = best.test_deviation**2 + second.test_deviation**2
-    reach = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
+    reach = -NormalDist().inv_cdf(0.025 / 78) + NormalDist().inv_cdf(0.8)
     needed = 3750 * variance * (reach / (best.auc.value - second.auc.value)) ** 2
     assert comparison.n_to_separate == pytest.approx(needed, rel=1e-3)
     assert "test images would be needed to tell the top two apart" in comparison.verdict

@@ -77,15 +77,24 @@ def test_the_number_of_images_gives_the_power_it_promises():
     results = Joint(
         values=np.array([0.96, 0.95]), covariance=np.diag([4e-5, 6e-5]), method="", n=1000
     )
-    n = images_to_separate(results, [0], [1], 0.95)
-    deviation = np.sqrt(1e-4 * 1000 / n)
-    power = stats.norm.sf(stats.norm.isf(0.025) - 0.01 / deviation)
-    assert power == pytest.approx(0.8, abs=1e-3)
+    for n_pairs in (1, 10):
+        n = images_to_separate(results, [0], [1], 0.95, n_pairs)
+        deviation = np.sqrt(1e-4 * 1000 / n)
+        power = stats.norm.sf(stats.norm.isf(0.025 / n_pairs) - 0.01 / deviation)
+        assert power == pytest.approx(0.8, abs=1e-3)
+
+
+def test_models_that_are_tied_need_more_images_than_there_are():
+    """Where Holm's correction lets a difference pass as noise, the number reckons with it."""
+    results = Joint(np.array([0.96, 0.95]), np.diag([5e-6, 5e-6]), "", 1000)
+    p_value = of_difference(results, [0], [1]).p_value(0.01)
+    assert 0.05 / 100 < p_value < 0.05
+    assert images_to_separate(results, [0], [1], 0.95, 100) > 1000
 
 
 def test_no_number_of_images_parts_equal_models_or_seeds_that_scatter_more():
     equal = Joint(np.array([0.95, 0.95]), np.diag([1e-5, 1e-5]), "", 100)
-    assert images_to_separate(equal, [0], [1], 0.95) is None
+    assert images_to_separate(equal, [0], [1], 0.95, 1) is None
     values = np.array([0.90, 0.99, 0.91, 0.995])
     scattered = Joint(values, np.diag([1e-6] * 4), "", 100)
-    assert images_to_separate(scattered, [0, 1], [2, 3], 0.95) is None
+    assert images_to_separate(scattered, [0, 1], [2, 3], 0.95, 1) is None

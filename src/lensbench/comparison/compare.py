@@ -127,14 +127,18 @@ class Comparison:
             return f"{best.name} is better than every other model here beyond the noise: {result}."
         n_others = "1 other" if len(tied) == 1 else f"{len(tied)} others"
         difference = "difference is" if len(tied) == 1 else "differences are"
+        noise = " and of training" if any(len(entry.runs) > 1 for entry in self.entries) else ""
         return (
             f"{best.name} and {n_others} are best; their {difference} within the noise of this "
-            f"test set. {best.name} has {result} and cannot be told apart from "
+            f"test set{noise}. {best.name} has {result} and cannot be told apart from "
             f"{', '.join(tied)}.{self._what_would_tell}"
         )
 
     @property
     def _what_would_tell(self) -> str:
+        best, second, *_ = self.entries
+        if self.n_to_separate is None and second.tied and len(best.runs) + len(second.runs) > 2:
+            return " More test images alone would not tell the top two apart, but more seeds may."
         if self.n_to_separate is None:
             return ""
         n = float(f"{self.n_to_separate:.2g}")
@@ -191,7 +195,7 @@ def rank(
     letters = compact_letters(differ | differ.T)
     n_to_separate = None
     if len(models) > 1 and not differ[0, 1]:
-        n_to_separate = images_to_separate(joint, models[0], models[1], spec.level)
+        n_to_separate = images_to_separate(joint, models[0], models[1], spec.level, len(pairs))
     return Comparison(
         entries=tuple(
             Entry(

@@ -68,23 +68,28 @@ def all_pairs(
     )
 
 
-def images_to_separate(joint: Joint, one: Rows, other: Rows, level: float) -> int | None:
+def images_to_separate(
+    joint: Joint, one: Rows, other: Rows, level: float, n_pairs: int
+) -> int | None:
     """Return how many test images would tell two models apart, with a power of 80 %.
 
     Taking the present difference d as the true one, a test set of n images finds it if
-    |d| >= (z_(1 - alpha/2) + z_power) sqrt(V_test n_now / n + V_training) (Lehr 1992, Stat. Med.
-    11, 1099, has this for two means). None if d is 0, or if training's part alone is too large.
+    |d| >= (z_(1 - alpha/2) + z_power) sqrt(V_test n_now / n + V_training), the usual sample size
+    for a difference. The test has to hold among all pairs, so alpha is 1 - level divided by their
+    number, as for the smallest p-value in Holm's correction. None if d is 0, or if training's part
+    alone is too large.
 
     Args:
         joint: Results of all runs and their covariance.
         one: Rows of one model's runs.
         other: Rows of the other model's runs.
-        level: 1 - alpha.
+        level: Of the ranking's tests.
+        n_pairs: How many are made.
     """
     uncertainty = of_difference(joint, one, other)
     difference = joint.values[list(one)].mean() - joint.values[list(other)].mean()
     normal = NormalDist()
-    reach = normal.inv_cdf((1 + level) / 2) + normal.inv_cdf(POWER)
+    reach = -normal.inv_cdf((1 - level) / (2 * n_pairs)) + normal.inv_cdf(POWER)
     left = (difference / reach) ** 2 - uncertainty.training
     return math.ceil(uncertainty.test * joint.n / left) if left > 0 else None
 

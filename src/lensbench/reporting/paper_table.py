@@ -55,7 +55,7 @@ def _cells(comparison: Comparison, costs: Mapping[str, Cost]) -> tuple[list[str]
 def _cost(cost: Cost | None) -> list[str]:
     if cost is None:
         return ["", ""]
-    return [f"{cost.n_parameters / 1e6:.1f}", f"{cost.multiply_adds / 1e9:.2f}"]
+    return [f"{cost.n_parameters / 1e6:.1f}", f"{cost.multiply_adds / 1e9:.3g}"]
 
 
 def _number(estimate: Estimate) -> str:

@@ -57,29 +57,26 @@ def estimates_table(entry: Entry) -> Table:
 
 
 def costs_table(costs: Costs) -> Table:
-    """Return what models cost: medians with quartiles, on one machine."""
+    """Return what models cost: medians with quartiles, on one machine; it fits 80 columns."""
     table = Table(
-        title="Costs", caption=f"Speeds and memory on {costs.machine}; median (quartiles)"
+        title="Images per second in training and inference: median (quartiles)",
+        caption=f"Measured on {costs.machine}",
     )
-    for column in ("model", "parameters", "multiply-adds"):
-        table.add_column(column, overflow="fold")
-    for column in ("training images/s", "inference images/s", "memory in training"):
-        table.add_column(column, justify="right")
+    table.add_column("model", overflow="fold")
+    for column in ("M params", "G mult-adds", "training", "inference", "GiB"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, cost in costs.runs.items():
+        peak = cost.training_peak_bytes
         table.add_row(
             escape(name),
-            f"{cost.n_parameters / 1e6:.2f} M",
-            f"{cost.multiply_adds / 1e9:.3f} G",
+            f"{cost.n_parameters / 1e6:.2f}",
+            f"{cost.multiply_adds / 1e9:.3g}",
             _speed(cost.training),
             _speed(cost.inference),
-            "unknown" if cost.training_peak_bytes is None else _gigabytes(cost.training_peak_bytes),
+            "unknown" if peak is None else f"{peak / 2**30:.2f}",
         )
     return table
 
 
 def _speed(speed: Throughput) -> str:
     return f"{speed.median:,.0f} ({speed.low:,.0f}-{speed.high:,.0f})"
-
-
-def _gigabytes(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.2f} GiB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from lensbench.evaluation.against import Bin
@@ -70,7 +71,7 @@ def history_figure(record: RunRecord) -> Figure:
             {
                 "name": name,
                 "x": list(range(1, len(values) + 1)),
-                "y": list(values),
+                "y": [value if math.isfinite(value) else None for value in values],
                 "mode": "lines+markers",
                 "line": {"color": colour, "width": 1.6},
                 "marker": {"size": 5},

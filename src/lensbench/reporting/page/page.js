@@ -48,7 +48,7 @@ function dressed(figure, width, onPaper) {
     : ["--ink", "--line", "--paper"].map((name) => style.getPropertyValue(name).trim());
   const narrow = (width < 600 && figure.narrow) || {};
   const layout = {
-    ...figure.layout,
+    ...structuredClone(figure.layout), // plotly.js writes a zoom into it
     width,
     height: narrow.height ?? figure.layout.height,
     font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: ink },
@@ -78,7 +78,7 @@ function draw(plot, onPaper = false) {
   plot.drawn = true;
   if (!figure) return;
   const { data, layout } = dressed(figure, plot.clientWidth, onPaper);
-  layout.uirevision = chosen[name] ?? 0; // a zoom outlives other colours and another width
+  layout.uirevision = `variant ${chosen[name] ?? 0}`; // a zoom outlives other colours and another width
   const config = {
     displaylogo: false,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
