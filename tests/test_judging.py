@@ -135,6 +135,7 @@ def test_the_report_has_a_page_tables_and_every_figure_twice(files, tmp_path):
     assert {path.name for path in report.iterdir()} == {
         "comparison.csv",
         "comparison_intervals.csv",
+        "comparison_pairs.csv",
         "figures",
         "report.html",
         "table.md",
@@ -145,6 +146,10 @@ def test_the_report_has_a_page_tables_and_every_figure_twice(files, tmp_path):
         name.replace(".svg", ".png") for name in figures if name.endswith(".svg")
     }
     assert {"comparison_plot_all_pairs.png", "reliability_strong.png"} <= figures
+    with (report / "comparison_pairs.csv").open() as file:
+        (pair,) = csv.DictReader(file)
+    assert (pair["first"], pair["second"]) == ("strong", "weak")
+    assert float(pair["low"]) < float(pair["difference"]) < float(pair["high"])
     page = (report / "report.html").read_text()
     assert "strong is better than every other model" in page
     assert "einstein_radius_arcsec" in page

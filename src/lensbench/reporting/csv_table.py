@@ -44,6 +44,19 @@ INTERVAL_COLUMNS = (
     "minutes",
 )
 
+PAIR_COLUMNS = (
+    "first",
+    "second",
+    "metric",
+    "difference",
+    "low",
+    "high",
+    "level",
+    "p_value",
+    "p_holm",
+    "method",
+)
+
 _Row = Mapping[str, object]
 
 
@@ -71,6 +84,26 @@ def write_intervals_csv(comparison: Comparison, path: Path) -> None:
         for estimate in _estimates(entry)
     ]
     _write(path, INTERVAL_COLUMNS, rows)
+
+
+def write_pairs_csv(comparison: Comparison, path: Path) -> None:
+    """Write the test of every two models, one in each line, the better model first."""
+    rows = [
+        {
+            "first": pair.first,
+            "second": pair.second,
+            "metric": comparison.metric,
+            "difference": pair.difference.value,
+            "low": pair.difference.low,
+            "high": pair.difference.high,
+            "level": pair.difference.level,
+            "p_value": pair.p_value,
+            "p_holm": pair.p_holm,
+            "method": pair.method,
+        }
+        for pair in comparison.pairs
+    ]
+    _write(path, PAIR_COLUMNS, rows)
 
 
 def _contract_row(record: RunRecord, file: Path, folder: Path) -> _Row:

@@ -10,7 +10,7 @@ from typing import get_args
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.config import JudgeSpec
 from lensbench.cost import SPEEDS, Cost, Quantity
-from lensbench.reporting.csv_table import write_csv, write_intervals_csv
+from lensbench.reporting.csv_table import write_csv, write_intervals_csv, write_pairs_csv
 from lensbench.reporting.markdown import write_markdown
 from lensbench.reporting.page.page import write_page
 from lensbench.reporting.paper_table import write_paper_tables
@@ -110,13 +110,16 @@ def write_full_report(
     """
     page = write_page(comparison, folder / "report.html", spec, costs=costs, recalls=recalls or {})
     known = known_costs(comparison, costs)
-    tables = (*write_paper_tables(comparison, folder, known), folder / "comparison.csv")
-    write_csv(comparison, folder / "comparison.csv")
-    write_intervals_csv(comparison, folder / "comparison_intervals.csv")
+    ranking, intervals, pairs = (
+        folder / f"comparison{suffix}.csv" for suffix in ("", "_intervals", "_pairs")
+    )
+    write_csv(comparison, ranking)
+    write_intervals_csv(comparison, intervals)
+    write_pairs_csv(comparison, pairs)
     drawn = _static(comparison, folder / "figures", known, costs) if figures else []
     return FullReport(
         page=page.path,
-        tables=(*tables, folder / "comparison_intervals.csv"),
+        tables=(*write_paper_tables(comparison, folder, known), ranking, intervals, pairs),
         figures=tuple(path for plots in drawn for path in plots.drawn),
         notes=(*page.notes, *(note for plots in drawn for note in plots.notes)),
     )
