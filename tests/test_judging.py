@@ -81,6 +81,38 @@ def test_a_run_is_never_overwritten_by_predictions(files, tmp_path):
     assert not (out / "b").exists()
 
 
+@pytest.mark.parametrize("name", ["../escaped", "a/b", "", "a[/b]"])
+def test_names_that_no_file_can_have_are_refused(files, tmp_path, name):
+    with pytest.raises(ConfigError, match="becomes part of file names"):
+        lensbench.evaluate([f"{name}={files[0]}"], tmp_path / "out", judge=FEW)
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_name_the_files_that_were_given(files, tmp_path):
+    predictions(1.0, 9, prefix="other/").save(tmp_path / "other.npz")
+    with pytest.raises(ComparisonError, match=str(tmp_path / "other.npz")):
+        lensbench.evaluate([files[0], tmp_path / "other.npz"], judge=FEW)
+
+
+@pytest.mark.parametrize("verb", ["compare", "report"])
+def test_nothing_named_is_an_error_and_leaves_nothing(verb, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert status(verb) == 2
+    assert "no runs are named" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def test_measuring_nothing_is_refused(files, tmp_path):
+    lensbench.evaluate(files, tmp_path / "judged", judge=FEW)
+    for settings in ({"n_repeats": 0}, {"n_rounds": 0}, {"batch_size": 1}):
+        with pytest.raises(ConfigError, match="one round and one repeat at least"):
+            lensbench.time(tmp_path / "judged", **settings)
+    said: list[str] = []
+    with pytest.raises(RecordError, match="no model could be measured"):
+        lensbench.time(tmp_path / "judged", say=said.append)
+    assert said[0] == "strong: nothing to measure, its predictions were made elsewhere"
+
+
 def test_predictions_of_different_examples_are_refused(files, tmp_path):
     predictions(1.0, 9, prefix="other/").save(tmp_path / "other.npz")
     with pytest.raises(ComparisonError, match="only 0 of 120 and 120 test images are the same"):
@@ -105,7 +137,7 @@ def test_a_class_without_examples_is_undefined_and_said_so(tmp_path):
         logits=rows.logits[kept],
         classes=np.array(CLASSES),
     )
-    with pytest.raises(ComparisonError, match="auc_ovr_macro is undefined on these test images"):
+    with pytest.raises(ComparisonError, match="auc_ovr_macro is undefined for p on these"):
         lensbench.evaluate([tmp_path / "p.npz"], judge=FEW)
     comparison = lensbench.evaluate(
         [tmp_path / "p.npz"], tmp_path / "out", judge=FEW, metric="accuracy"

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,6 +23,7 @@ from lensbench.config import (
     RunConfig,
     Spec,
     SplitSpec,
+    run_name,
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.metrics import MACRO_AUC
@@ -162,6 +163,7 @@ def run(
     judge: JudgeSpec = JudgeSpec(),
     seed: int = 42,
     seeds: int = 1,
+    group: str | None = None,
     layout: Layout = NATIVE,
     say: Callable[[str], None] = print,
     **overrides: Any,
@@ -185,6 +187,8 @@ def run(
         seed: Of initial weights, order and augmentation.
         seeds: Runs of each model, with seeds from `seed` on. Their mean is ranked, with an interval
             for both the test set and the training.
+        group: The name in rankings of a single model, which other runs of it may share that differ
+            in their seed alone.
         layout: File names below `out`.
         say: Takes each line of news.
         **overrides: Settings of the recipe to change, such as `epochs=3`.
@@ -199,6 +203,8 @@ def run(
     rows = choose_models(models, with_batch_sizes=plan.name == "contract")
     if weights is not None and len(rows) > 1:
         raise ConfigError("a local weight file fits one model: name one with models")
+    if group is not None and (len(rows) > 1 or seeds > 1):
+        raise ConfigError("a group is named for one run at a time")
     if seeds < 1:
         raise ConfigError(f"a model needs one seed or more, not {seeds}")
     jobs = []
@@ -206,7 +212,7 @@ def run(
     for replicate, row in itertools.product(range(seeds), rows):
         settings = {
             "name": f"{row.desc}-seed{seed + replicate}" if replicate else row.desc,
-            "group": row.desc if replicate else None,
+            "group": row.desc if replicate else group,
             "data": _data_spec(data),
             "model": {
                 "identifier": str(resolve(row.identifier)),
@@ -321,7 +327,7 @@ def report(
     places = [Path(path) for path in paths]
     comparison = compare_records(_records(places, layout), judge, metric)
     measured = [place / COSTS for place in places if (place / COSTS).is_file()]
-    return comparison, write_full_report(
+    made = write_full_report(
         comparison,
         Path(out),
         judge,
@@ -329,6 +335,10 @@ def report(
         recalls=recalls,
         figures=figures,
     )
+    unused = tuple(
+        f"{path} is not used: speeds of two files are not mixed" for path in measured[1:]
+    )
+    return comparison, replace(made, notes=(*made.notes, *unused))
 
 
 def evaluate(
@@ -367,6 +377,7 @@ def evaluate(
     if not files:
         raise ConfigError("there are no predictions to judge")
     _require_apart(name for name, _ in files)
+    _require_run_names(name for name, _ in files)
     made = []
     for name, path in files:
         read = read_predictions(path, Path(labels) if labels is not None else None, scores)
@@ -380,8 +391,12 @@ def evaluate(
             file=os.path.relpath(store.predictions("test"), store.record.parent),
         )
         made.append((store, record, read))
+    places = [store.record for store, _, _ in made] if out is not None else [p for _, p in files]
     comparison = rank(
-        [judge_predictions(record, store.record, read) for store, record, read in made],
+        [
+            judge_predictions(record, place, read)
+            for place, (_, record, read) in zip(places, made, strict=True)
+        ],
         judge,
         metric,
     )
@@ -427,6 +442,8 @@ def time(
     from lensbench.runs.record import RunRecord
     from lensbench.timing import time_runs
 
+    if min(n_repeats, n_rounds) < 1 or (batch_size is not None and batch_size < 2):
+        raise ConfigError("measure in one round and one repeat at least, with two images a batch")
     records = [RunRecord.read(path) for path in _records([runs], layout)]
     costs = time_runs(
         [record for record in records if record.is_completed],
@@ -548,6 +565,14 @@ def _require_apart(names: Iterable[str]) -> None:
             raise ConfigError(f"{n} models would be called {name!r}: name them apart, name=...")
 
 
+def _require_run_names(names: Iterable[str]) -> None:
+    try:
+        for name in names:
+            run_name(name)
+    except ValueError as error:
+        raise ConfigError(f"{error}; say name=file") from error
+
+
 def _named_file(text: str) -> tuple[str, Path]:
     name, equals, file = text.partition("=")
     return (name, Path(file)) if equals else (Path(text).stem, Path(text))
@@ -588,12 +613,19 @@ def _row(model: str | ContractModel, with_batch_sizes: bool) -> ContractModel:
 
 def _records(paths: Iterable[str | Path], layout: Layout) -> list[Path]:
     found: list[Path] = []
-    for path in map(Path, paths):
+    for path in _named(paths):
         here = find_records(path, layout) if path.is_dir() else [path] if path.exists() else []
         if not here:
             raise RecordError(f"no result records in {path}; `lensbench run` makes some")
         found += here
     return found
+
+
+def _named(paths: Iterable[str | Path]) -> list[Path]:
+    named = [Path(path) for path in paths]
+    if not named:
+        raise ConfigError("no runs are named: say which records, or folders of runs")
+    return named
 
 
 def _shared_figures(root: Path, layout: Layout) -> Path | None:

@@ -119,19 +119,20 @@ class How:
     seed: Annotated[int, _setting(RunConfig, "seed")] = 42
     seeds: int = 1
     """Runs of each model, with seeds from `seed` on; their mean is ranked."""
+    judge: JudgeSpec = JudgeSpec()
     which: _Which = Which()
     accept: Annotated[tuple[AcceptableFinding, ...], _setting(DataSpec, "accept")] = ()
     split: Split = field(default_factory=Split)
     machine: MachineSpec = MachineSpec()
     changes: Annotated[Changes, tyro.conf.arg(name="")] = field(default_factory=Changes)
 
-    def run(self, data: Path, models: Sequence[str] | None) -> int:
+    def run(self, data: Path, models: Sequence[str] | None, group: str | None = None) -> int:
         """Run some models; return the exit status."""
         settings = {one.name: getattr(self, one.name) for one in fields(self)}
         changes = settings.pop("changes").model_dump()
         which: Which = settings.pop("which")
         spec = which.of(data, accept=settings.pop("accept"))
-        return show(api.run(spec, models, say=_say, **settings, **changes))
+        return show(api.run(spec, models, group=group, say=_say, **settings, **changes))
 
 
 _How = Annotated[How, tyro.conf.arg(name="")]
@@ -273,14 +274,20 @@ def run(data: _Path, how: _How, models: tuple[str, ...] = ()) -> int:
     return how.run(data, models or None)
 
 
-def train(data: _Path, model: str, how: _How, name: str | None = None) -> int:
+def train(
+    data: _Path,
+    model: str,
+    how: _How,
+    name: str | None = None,
+    group: Annotated[str | None, _setting(RunConfig, "group")] = None,
+) -> int:
     """Train and test one model.
 
     Args:
         model: Its name; `lensbench models` lists them.
         name: Name of the run in files and tables (default: the model's).
     """
-    return how.run(data, [f"{name}={model}" if name else model])
+    return how.run(data, [f"{name}={model}" if name else model], group)
 
 
 def compare(
@@ -445,7 +452,7 @@ def show(result: api.SweepResult) -> int:
     table = Table("model", "what happened", "error")
     for outcome in result.outcomes:
         error = outcome.record.error if outcome.record else None
-        table.add_row(outcome.job.config.name, outcome.what, escape(error or ""))
+        table.add_row(escape(outcome.job.config.name), outcome.what, escape(error or ""))
     Console().print(table)
     problems = show_comparison(result.comparison, result.report)
     if result.report is not None:

@@ -258,6 +258,19 @@ class MachineSpec(Spec):
     """CPU threads (default: torch's own choice)."""
 
 
+def run_name(name: str) -> str:
+    """Return a name of a run, if it can be part of file names.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not re.fullmatch(r"[\w][\w .+()-]{0,99}", name) or name.endswith("."):
+        raise ValueError(
+            f"{name!r} becomes part of file names: use letters, digits, spaces and . _ + ( ) -"
+        )
+    return name
+
+
 class RunConfig(Spec):
     """Everything that defines one run: one classifier, trained once, tested once."""
 
@@ -280,8 +293,4 @@ class RunConfig(Spec):
     @field_validator("name")
     @classmethod
     def _is_a_file_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[\w][\w .+()-]{0,99}", name) or name.endswith("."):
-            raise ValueError(
-                f"{name!r} becomes part of file names: use letters, digits, spaces and . _ + ( ) -"
-            )
-        return name
+        return run_name(name)

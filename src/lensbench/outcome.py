@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from lensbench.errors import RecordError
+
+ROUNDING = 0.02
+"""How far probabilities that were written with few digits may be from adding up to 1."""
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+"""What NumPy raises for files that are none of its own, or are damaged."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class Predictions:
         Logits that are logarithms of probabilities already are only exponentiated: dividing each
         row by its own sum, which is 1 but for rounding, would part scores that are equal.
         """
-        if np.abs(np.exp(self.logits.clip(max=1)).sum(axis=1) - 1).max(initial=0) < 1e-9:
+        if np.abs(np.exp(self.logits.clip(max=1)).sum(axis=1) - 1).max(initial=0) <= ROUNDING:
             return np.exp(self.logits)
         shifted = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
         probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
@@ -79,6 +86,12 @@ class Predictions:
         """Return the same predictions, sorted by id, so that those of two models stand in line."""
         order = np.argsort(self.ids, kind="stable")
         return Predictions(self.ids[order], self.labels[order], self.logits[order], self.classes)
+
+    def in_order_of_classes(self, classes: Sequence[str]) -> Predictions:
+        """Return the same predictions with their classes in another order."""
+        places = [self.classes.index(name) for name in classes]
+        labels = np.argsort(places)[self.labels]
+        return Predictions(self.ids, labels, self.logits[:, places], tuple(classes))
 
     def save(self, path: Path) -> None:
         """Write an `.npz` that holds plain arrays only; the file appears whole or not at all."""
@@ -102,14 +115,15 @@ class Predictions:
             RecordError: The file is missing, is not such an archive, or holds pickled objects.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # NumPy leaves a damaged archive open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return cls(
                     ids=arrays["ids"],
                     labels=arrays["labels"].astype(np.int64),
                     logits=arrays["logits"].astype(np.float64),
                     classes=tuple(str(name) for name in arrays["classes"]),
                 )
-        except (OSError, ValueError, KeyError) as error:
+        except UNREADABLE as error:
             raise RecordError(f"{path}: not a predictions file of lensbench ({error})") from error
 
 

@@ -47,8 +47,8 @@ def time_runs(
         subject = _subject(record)
         if subject is None:
             say(f"{record.model_desc}: nothing to measure, its predictions were made elsewhere")
-        elif record.lensbench is None or not (record.lensbench.run and record.lensbench.run.group):
-            subjects[record.model_desc] = subject
+        else:
+            subjects.setdefault(record.model_name, subject)
     known: dict[str, MeasuredCost] = {}
     for name, found in measure_all(
         subjects, machine, batch_size=batch_size, n_repeats=n_repeats, n_rounds=n_rounds

@@ -329,3 +329,106 @@ def test_the_order_of_files_and_of_examples_changes_nothing(tmp_path):
     first, second = compare(here), compare(there[::-1])
     assert [e.auc for e in first.entries] == [e.auc for e in second.entries]
     assert [p.p_value for p in first.pairs] == pytest.approx([p.p_value for p in second.pairs])
+
+
+def test_runs_of_different_contents_are_refused_whoever_stands_between_them(tmp_path):
+    """Predictions of another program know no contents; they must not join what is apart."""
+    paths = [
+        store(tmp_path, "a", logits(1.0, 1)),
+        store(tmp_path, "m", logits(1.0, 2)),
+        store(tmp_path, "z", logits(1.0, 3), contents="1" * 16),
+    ]
+    between = json.loads(paths[1].read_text())
+    between["lensbench"]["split"] = None
+    paths[1].write_text(json.dumps(between))
+    with pytest.raises(ComparisonError, match=r"a and z .* same names but not the same contents"):
+        compare(paths)
+    assert len(compare(paths[:2]).entries) == 2
+
+
+def test_classes_in_another_order_are_the_same_classes(tmp_path):
+    scores = logits(1.2, 1)
+    plain = store(tmp_path, "plain", scores)
+    turned = store(
+        tmp_path,
+        "turned",
+        scores[:, [2, 0, 1]],
+        classes=("vort", "no", "sphere"),
+        labels=np.array([1, 2, 0])[np.arange(N) % 3],
+    )
+    one, other = compare([plain, turned]).entries
+    assert one.auc.value == other.auc.value
+    assert one.runs[0].supports == other.runs[0].supports == (200, 200, 200)
+
+
+def test_a_stricter_level_ties_what_a_looser_one_parts(tmp_path):
+    paths = [
+        store(tmp_path, name, logits(separation, seed, 0.5))
+        for seed, (name, separation) in enumerate({"a": 1.15, "b": 1.0, "c": 0.97}.items())
+    ]
+    strict, loose = (compare(paths, JudgeSpec(level=level)) for level in (0.999999, 0.6))
+    assert [entry.tied for entry in strict.entries] == [True, True, True]
+    assert [entry.tied for entry in loose.entries][1:] == [False, False]
+    assert {entry.letters for entry in strict.entries} == {"a"}
+    assert strict.pairs[0].difference.low < loose.pairs[0].difference.low
+
+
+def test_p_values_against_the_best_are_the_corrected_ones(tmp_path):
+    paths = [
+        store(tmp_path, name, logits(separation, seed, 0.9))
+        for seed, (name, separation) in enumerate({"a": 1.1, "b": 1.0, "c": 1.0}.items())
+    ]
+    comparison = compare(paths)
+    by_name = {pair.second: pair for pair in comparison.pairs if pair.first == "a"}
+    for entry in comparison.entries[1:]:
+        assert entry.p_value == by_name[entry.name].p_holm
+        assert entry.p_value > by_name[entry.name].p_value
+
+
+def test_perfect_seeds_are_no_more_certain_than_a_perfect_run(tmp_path):
+    perfect = 50 * np.eye(3)[np.arange(N) % 3]
+    paths = [
+        store(tmp_path, name, perfect, seed=seed, group=group)
+        for name, seed, group in (("a", 42, None), ("a-seed43", 43, "a"), ("b", 42, None))
+    ]
+    seeds, once = compare(paths).entries
+    assert len(seeds.runs) == 2
+    assert (seeds.auc.low, seeds.auc.high) == (once.auc.low, once.auc.high)
+    assert once.auc.low < 0.99
+
+
+def test_a_perfect_published_number_has_an_interval(shared, tmp_path):
+    record = json.loads((shared / "reference/seed_results/results_ResNet18.json").read_text())
+    record["test_results"]["auc_ovr_macro"] = 1.0
+    for curve in record["test_results"]["roc_curve_data"].values():
+        curve["auc"] = 1.0
+    (tmp_path / "results_X.json").write_text(json.dumps(record))
+    auc = compare([tmp_path / "results_X.json"]).entries[0].auc
+    assert auc.low < auc.value == auc.high == 1.0
+
+
+def test_a_damaged_predictions_file_is_a_problem_of_its_own(tmp_path):
+    good = store(tmp_path, "good", logits(1.0, 1))
+    bad = store(tmp_path, "bad", logits(1.0, 2))
+    file = bad.parent / "predictions_test.npz"
+    file.write_bytes(file.read_bytes()[:300])
+    comparison = compare([good, bad])
+    assert [entry.name for entry in comparison.entries] == ["good"]
+    assert "predictions_test.npz: not a predictions file" in comparison.problems[0]
+
+
+def test_a_record_of_the_first_schema_is_still_read(tmp_path):
+    """Its parameters were a number of their own, and it knew neither cost nor group."""
+    path = store(tmp_path, "old", logits(1.0, 1))
+    old = json.loads(path.read_text())
+    ours = old["lensbench"]
+    ours["n_parameters"] = 11_000_000
+    del ours["cost"], ours["image_shape"], ours["run"]["group"]
+    ours["estimates"] = {k: v for k, v in ours["estimates"].items() if k in ("accuracy", "f1/no")}
+    path.write_text(json.dumps(old))
+    assert compare([path]).entries[0].name == "old"
+
+
+def test_single_runs_beside_seeds_are_said_to_hide_their_training(tmp_path):
+    paths = [*seeded(tmp_path, "a", [1.1, 1.2], 5), store(tmp_path, "b", logits(1.0, 9))]
+    assert "of that model alone which has several seeds" in compare(paths).test

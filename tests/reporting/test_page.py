@@ -8,6 +8,8 @@ import itertools
 import json
 import math
 import re
+import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -21,6 +23,7 @@ from lensbench.config import DataSpec, JudgeSpec
 from lensbench.cost import MeasuredCost, Throughput
 from lensbench.data.pack import fingerprint, open_or_build_pack
 from lensbench.errors import RecordError
+from lensbench.evaluation.estimate import undefined_estimate
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Predictions
 from lensbench.reporting.page.charts import Figure, roc_figure
@@ -32,6 +35,7 @@ from lensbench.reporting.page.page import Page, _as_json, compiled_at_once, writ
 from lensbench.reporting.page.pictures import read_pictures
 from lensbench.reporting.page.provenance import environments
 from lensbench.reporting.page.ranking import pair_matrix
+from lensbench.reporting.page.results import interval, number
 from lensbench.reporting.page.thinning import LOWEST_FPR, ThinCurve, thinned
 from lensbench.runs.compose import foreign_record
 from lensbench.runs.cost import Costs
@@ -233,6 +237,7 @@ def test_seeds_are_told_apart_from_the_test_set(comparison, page):
     assert len(fair.runs) == 3
     assert f"{fair.training_deviation:.4f} of training (3 seeds)" in page.path.read_text("utf-8")
     assert any("Fair: trained with several seeds" in note for note in page.notes)
+    assert "The first of its 3 runs, Fair-1; the ranking takes all of them" in parsed(page).text
 
 
 def numbers_of(svg: str) -> dict[str, list[float]]:
@@ -345,7 +350,7 @@ def test_the_cost_chart_has_a_variant_for_each_cost(comparison):
     )
     found = costs_of(comparison.entries, costs)
     machine = ENVIRONMENT.machine
-    assert found[f"Seconds to train once on 10,000 images ({machine})"] == {"Good": 100, "Poor": 25}
+    assert found["Seconds to train once on 10,000 images"] == {"Good": 100, "Poor": 25}
     assert found[f"Training time in minutes ({machine})"] == {"Good": 12, "Fair": 30, "Poor": 2}
     assert not any("memory" in kind for kind in found)
     chart = cost_chart(comparison.entries, found, "macro AUC")
@@ -358,6 +363,59 @@ def test_the_cost_chart_has_a_variant_for_each_cost(comparison):
     at = trace["y"].index(best.value)
     assert trace["error_y"]["array"][at] == pytest.approx(best.high - best.value)
     assert trace["error_y"]["arrayminus"][at] == pytest.approx(best.value - best.low)
+
+
+def test_the_front_is_below_where_less_is_better(tmp_path):
+    """A log loss falls as models get better; of two that cost the same the worse is not on it."""
+    for name, separation in (("Good", 3.0), ("Poor", 0.5)):
+        store_run(tmp_path, name, separation)
+    by_loss = compare(find_records(tmp_path), QUICK_JUDGE, metric="log_loss")
+    assert [entry.name for entry in by_loss.entries] == ["Good", "Poor"]
+    page = parsed(write_page(by_loss, tmp_path / "page.html", QUICK_JUDGE))
+    minutes = page.figures["cost"][-1]
+    assert minutes["data"][0]["y"] == [by_loss.entries[0].estimate.value]
+
+
+@pytest.mark.parametrize("n_models", [1, 3, 23])
+def test_names_in_the_cost_chart_are_whole_and_apart(comparison, n_models):
+    """The boxes of the names, drawn anew from the figure, beside all points and each other."""
+    rng = np.random.default_rng(n_models)
+    best = comparison.entries[0]
+    aucs = np.sort(rng.uniform(0.9, 0.99, n_models))[::-1]
+    entries = [
+        replace(
+            best,
+            name=f"ConvNeXtV2-{place:02}-Base",
+            estimate=best.estimate.model_copy(
+                update={"value": auc, "low": auc - 0.01, "high": auc + 0.005}
+            ),
+        )
+        for place, auc in enumerate(aucs.tolist())
+    ]
+    costs = {entry.name: float(10 ** (3 - 0.1 * i)) for i, entry in enumerate(entries)}
+    figure = cost_chart(entries, {"Minutes": costs}, "macro AUC").variants["Minutes"]
+    cloud = figure["data"][1]
+    x_range, y_range = (figure["layout"][axis]["range"] for axis in ("xaxis", "yaxis"))
+    for width, changed in ((950, {}), (270, figure["narrow"]["data"][1])):
+        trace = cloud | changed
+        xs = np.interp(np.log10(trace["x"]), x_range, [0, width])
+        ys = np.interp(trace["y"], y_range, [0, 330])
+        boxes = []
+        for x, y, text, side in zip(xs, ys, trace["text"], trace["textposition"], strict=True):
+            if text:
+                left = x if "right" in side else x - 7 * len(text)
+                low = y if "top" in side else y - 16
+                boxes.append((left, low, left + 7 * len(text), low + 16))
+        assert len(boxes) >= min(n_models, 2)
+        assert trace["text"][0] == entries[0].name
+        for place, (left, low, right, high) in enumerate(boxes):
+            assert 0 <= left < right <= width
+            assert 0 <= low < high <= 330
+            inside = (xs > left + 1) & (xs < right - 1) & (ys > low + 1) & (ys < high - 1)
+            assert not inside.any()
+            for other in boxes[:place]:
+                apart = right <= other[0] or other[2] <= left
+                assert apart or high <= other[1] or other[3] <= low
 
 
 def test_reliability_before_and_after_the_temperature(comparison, page):
@@ -590,6 +648,47 @@ def test_what_has_no_number_is_a_gap():
     assert figure["layout"]["shapes"][0]["x0"] == 2
 
 
+@pytest.mark.parametrize("n_epochs", [1, 3, 10, 11, 15, 50, 200])
+def test_epochs_are_whole_numbers(n_epochs):
+    record = RunRecord(
+        model_desc="a",
+        model_identifier="b",
+        status="Completed",
+        config=None,
+        train_losses=(1.0,) * n_epochs,
+        val_losses=(1.0,) * n_epochs,
+        val_aucs=(0.9,) * n_epochs,
+    )
+    axis = history_figure(record)["layout"]["xaxis"]
+    assert axis["dtick"] == int(axis["dtick"]) > 0
+    ticks = [t for t in range(0, 1000, axis["dtick"]) if axis["range"][0] <= t <= axis["range"][1]]
+    assert 1 <= len(ticks) <= 10
+    assert n_epochs > 10 or ticks == list(range(1, n_epochs + 1))
+    assert axis["range"][0] < 1
+    assert n_epochs < axis["range"][1] < n_epochs + 1
+
+
+def test_what_does_not_exist_is_told_from_what_is_not_known():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        missing = undefined_estimate("auc", 0.95, 3, "one class has no example")
+    assert (number(missing), interval(missing)) == ("undefined", "")
+    assert number(None) not in ("undefined", "nan")
+
+
+def test_one_model_is_not_compared(tmp_path):
+    found = parsed(
+        write_page(
+            compare([store_run(tmp_path, "one", 1.0)], QUICK_JUDGE),
+            tmp_path / "p.html",
+            QUICK_JUDGE,
+        )
+    )
+    assert "Comparison of 1 classifier " in found.text
+    for needless in ("told apart", "Ties:", "the others grey", "the models give", "All were"):
+        assert needless not in found.text
+
+
 def test_nothing_finished_is_still_a_page(tmp_path):
     failed = RunRecord(
         model_desc="Broken",
@@ -666,4 +765,11 @@ def test_plotly_is_compiled_at_once():
     changed = compiled_at_once(whole).rstrip()
     assert len(changed) == len(whole) + 2
     assert changed.replace("(() => {\n", "() => {\n", 1)[:-3] == whole[:-2]
-    assert compiled_at_once("another script") == "another script"
+    body = whole.partition(": this, () => {")[2]
+    for other in (
+        "another script",
+        "function f(a, b) { return b } f(0 ? 0 : this, () => {" + body,
+        whole.replace(": this, () => {", ": this, function () {"),
+        whole + "\nf();",
+    ):
+        assert compiled_at_once(other) == other

@@ -207,6 +207,29 @@ def test_zooming_into_a_plot_and_back(tab):
     assert plot.evaluate(span) == [0, 1]
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_names_and_ticks_are_whole_and_apart(browser, report, width):
+    boxes_of = """(plot, selector) => [...plot.querySelectorAll(selector)]
+      .filter((text) => text.textContent).map((text) => {
+        const { left, top, right, bottom } = text.getBoundingClientRect();
+        return [left, top, right, bottom];
+      })"""
+    with opened(browser, report, viewport={"width": width, "height": 900}) as tab:
+        cost = tab.drawn("cost")
+        sides = "one => one.data.slice(1).map((trace) => trace.textposition.join()).join()"
+        figure = "figures.cost[0]" if width > 600 else "figures.cost[0].narrow"
+        assert cost.evaluate(sides) == tab.page.evaluate(f"({sides})({figure})")
+        names = cost.evaluate(boxes_of, ".textpoint text")
+        titles = cost.evaluate(boxes_of, ".ytitle, .ytick text, .xtick text")
+        assert len(names) >= 2
+        for place, (left, top, right, bottom) in enumerate(names):
+            assert 0 <= left < right <= width
+            for x0, y0, x1, y1 in titles + names[:place]:
+                assert right <= x0 or x1 <= left or bottom <= y0 or y1 <= top
+        ticks = tab.drawn("history").locator(".xtick text").all_text_contents()
+        assert ticks == ["2", "4", "6", "8", "10", "12", "14"]
+
+
 def test_a_menu_chooses_the_class_of_the_curves(tab):
     plot = tab.drawn("roc")
     points = "plot => plot.data.at(-2).y.join()"
@@ -308,7 +331,9 @@ def test_printing_draws_everything_on_white(browser, report, tmp_path):
         assert tab.page.evaluate("getComputedStyle(document.body).backgroundColor") == (
             "rgb(255, 255, 255)"
         )
-    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+    printed = (tmp_path / "page.pdf").read_bytes()
+    assert printed.startswith(b"%PDF")
+    assert printed.count(b"/Subtype /Image") >= 12  # the galleries
 
 
 def test_motion_is_left_out_where_it_is_not_wanted(browser, report):

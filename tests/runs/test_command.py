@@ -10,6 +10,7 @@ from lensbench.config import (
     CONTRACT,
     QUICK,
     DataSpec,
+    JudgeSpec,
     MachineSpec,
     ModelSpec,
     Recipe,
@@ -50,7 +51,8 @@ def run_by(command: str, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     "changes",
     [
         {},
-        {"recipe": QUICK, "seed": 7, "name": "ResNet18-seed7"},
+        {"recipe": QUICK, "seed": 43, "name": "ResNet18-seed43", "group": "ResNet18"},
+        {"judge": JudgeSpec(level=0.9, n_resamples=500)},
         {"model": ModelSpec(identifier="torchvision/resnet101")},
         {"model": ModelSpec(identifier="timm/vit_tiny_patch16_224", pretrained=False)},
         {"model": ModelSpec(identifier="torchvision/resnet18", weights=Path("w x.safetensors"))},

@@ -106,8 +106,47 @@ def test_logits_that_look_like_shares_can_be_named(tmp_path):
         read_predictions(write_csv(tmp_path / "b.csv", small, [f"logit_{c}" for c in CLASSES])),
     ):
         assert np.array_equal(read.logits, small)
+    with pytest.raises(RecordError, match="calls its scores logits, but they are asked for as"):
+        read_predictions(tmp_path / "b.csv", scores="probabilities")
     shares = read_predictions(plain, scores="probabilities").probabilities
     assert shares == pytest.approx(small / small.sum(axis=1, keepdims=True))
+
+
+def test_rounded_probabilities_are_ranked_as_they_were_written(tmp_path):
+    """Two decimals give ties that dividing by the sums of the rows would break."""
+    for shares in (SHARES.round(2), SHARES.astype(np.float32)):
+        read = read_predictions(write_npz(tmp_path / "a.npz", scores=shares))
+        made = evaluate(read, SPEC).estimates
+        for k in range(3):
+            assert made[f"auc_ovr/{k}"].value == pytest.approx(
+                roc_auc_score(k == LABELS, shares[:, k]), abs=1e-12
+            )
+
+
+def test_a_single_column_named_after_a_class_is_its_score(tmp_path):
+    """Whichever class comes first in the alphabet."""
+    for name, other in (("lens", "other"), ("other", "lens")):
+        labels = [name if label else other for label in LABELS % 2]
+        scores = (LABELS % 2 + RNG.normal(size=90) / 2)[:, None]
+        read = read_predictions(write_csv(tmp_path / "a.csv", scores, [f"score_{name}"], labels))
+        assert read.classes == (other, name)
+        assert evaluate(read, SPEC).estimates[f"auc_ovr/{name}"].value > 0.8
+
+
+def test_the_columns_of_named_classes_may_have_any_order(tmp_path):
+    turned = ("vort", "no", "sphere")
+    shares = SHARES[:, [2, 0, 1]]
+    read = read_predictions(write_csv(tmp_path / "a.csv", shares, turned))
+    assert read.classes == turned
+    back = read.in_order_of_classes(CLASSES)
+    assert back.probabilities == pytest.approx(SHARES)
+    assert back.labels.tolist() == LABELS.tolist()
+
+
+def test_a_byte_order_mark_and_spaces_are_no_part_of_a_name(tmp_path):
+    path = write_csv(tmp_path / "a.csv", SHARES, [" no", "sphere ", "vort"])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_predictions(path).classes == CLASSES
 
 
 def test_a_probability_of_zero_is_kept_finite_and_last(tmp_path):
@@ -124,6 +163,8 @@ def test_labels_may_be_numbers_of_named_classes(tmp_path):
     assert read_predictions(path).labels.tolist() == LABELS.tolist()
     path = write_npz(tmp_path / "b.npz", labels=LABELS.astype(float), scores=SHARES)
     assert read_predictions(path).labels.tolist() == LABELS.tolist()
+    path = write_npz(tmp_path / "c.npz", labels=LABELS % 2 == 1, scores=SHARES[:, 0])
+    assert read_predictions(path).labels.tolist() == (LABELS % 2).tolist()
 
 
 def broken(tmp_path: Path) -> dict[str, tuple[Path, str]]:
@@ -141,6 +182,13 @@ def broken(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     unknown = write_csv(tmp_path / "unknown.csv", SHARES, labels=["spiral"] * 90)
     other = tmp_path / "predictions.parquet"
     other.write_bytes(b"")
+    truncated = tmp_path / "truncated.npz"
+    truncated.write_bytes(write_npz(tmp_path / "whole.npz", scores=SHARES).read_bytes()[:200])
+    nothing = tmp_path / "nothing.npz"
+    nothing.write_bytes(b"")
+    renamed = tmp_path / "renamed.npz"
+    renamed.write_bytes(write_npy(tmp_path / "a.npy", SHARES)[0].read_bytes())
+    names = np.array(CLASSES)[LABELS]
     holes = SHARES.copy()
     holes[5, 1] = np.nan
     return {
@@ -166,6 +214,34 @@ def broken(tmp_path: Path) -> dict[str, tuple[Path, str]]:
             write_npz(tmp_path / "label.npz", labels=LABELS + 1, scores=SHARES),
             "label '3' is none of the classes",
         ),
+        "truncated": (truncated, "not predictions"),
+        "nothing": (nothing, "not predictions"),
+        "renamed": (renamed, "not predictions"),
+        "flat": (
+            write_npz(tmp_path / "f.npz", scores=SHARES, ids=np.array("a")),
+            "not predictions",
+        ),
+        "unnamed": (
+            write_npz(tmp_path / "unnamed.npz", labels=names, scores=SHARES),
+            "nothing says which score is whose",
+        ),
+        "unnamed column": (
+            write_csv(tmp_path / "c.csv", SHARES[:, :1], ["score"], ["a", "b"] * 45),
+            "nothing says which score is whose",
+        ),
+        "same column": (
+            write_csv(tmp_path / "same.csv", SHARES, ["no", "no", "vort"]),
+            "more than one column",
+        ),
+        "percent": (
+            write_csv(tmp_path / "percent.csv", 100 * SHARES, [f"prob_{c}" for c in CLASSES]),
+            "between 0 and 1",
+        ),
+        "infinite": (
+            write_npz(tmp_path / "i.npz", labels=np.where(LABELS, LABELS, np.inf), scores=SHARES),
+            "nothing says which score is whose",
+        ),
+        "complex": (write_npz(tmp_path / "z.npz", scores=SHARES * 1j), "numbers, not complex128"),
         "pickle": (
             write_npz(tmp_path / "p.npz", labels=LABELS.astype(object), scores=SHARES),
             "allow_pickle=False",
@@ -175,7 +251,9 @@ def broken(tmp_path: Path) -> dict[str, tuple[Path, str]]:
 
 FAULTS = (
     *("twice", "text", "ragged", "header", "empty", "only header", "unknown", "other", "missing"),
-    *("nan", "shape", "none", "both", "negative", "names", "label", "pickle"),
+    *("nan", "shape", "none", "both", "negative", "names", "label", "pickle", "truncated"),
+    *("nothing", "renamed", "flat", "unnamed", "unnamed column", "same column", "percent"),
+    *("infinite", "complex"),
 )
 
 

@@ -178,13 +178,18 @@ def rank(
 ) -> Comparison:
     """Rank finished runs; see `compare`."""
     kind = metric_of(metric)
+    judged = _with_classes_in_one_order(judged)
     _require_names_apart(judged)
     _require_same_test(judged)
     if not judged:
         return Comparison((), (), metric, 0, "", None, unfinished, problems)
     joint = joint_of(judged, metric, spec)
-    if np.isnan(joint.values).any():
-        raise ComparisonError(f"{metric} is undefined on these test images: rank by another metric")
+    undefined = [run.name for run, lost in zip(judged, np.isnan(joint.values), strict=True) if lost]
+    if undefined:
+        raise ComparisonError(
+            f"{metric} is undefined for {', '.join(undefined)} on these test images: rank by "
+            "another metric"
+        )
     sign = -1 if kind.greater_is_better else 1
     models = sorted(
         _models(judged), key=lambda rows: (sign * joint.values[rows].mean(), judged[rows[0]].model)
@@ -248,8 +253,22 @@ def _require_names_apart(runs: Sequence[Judged]) -> None:
             raise ComparisonError(f"{n} runs are called {name!r}: {where}; leave out all but one")
 
 
+def _with_classes_in_one_order(runs: Sequence[Judged]) -> list[Judged]:
+    """Bring the classes of predictions into the order of the first ones, if they are the same."""
+    if not runs or runs[0].predictions is None:
+        return list(runs)
+    classes = runs[0].predictions.classes
+    return [
+        run.in_order_of_classes(classes)
+        if run.predictions and set(run.predictions.classes) == set(classes)
+        else run
+        for run in runs
+    ]
+
+
 def _require_same_test(runs: Sequence[Judged]) -> None:
-    for one, other in itertools.pairwise(runs):
+    known = [run for run in runs if run.test_fingerprint is not None]
+    for one, other in (*itertools.pairwise(runs), *itertools.pairwise(known)):
         difference = _difference(one, other)
         if difference:
             raise ComparisonError(
@@ -259,9 +278,9 @@ def _require_same_test(runs: Sequence[Judged]) -> None:
 
 
 def _difference(one: Judged, other: Judged) -> str | None:
-    if one.supports != other.supports:
-        return f"their test sets hold {one.supports} and {other.supports} images per class"
     mine, theirs = one.predictions, other.predictions
+    if (mine is None or theirs is None) and one.supports != other.supports:
+        return f"their test sets hold {one.supports} and {other.supports} images per class"
     if mine is None and theirs is None:
         return None
     if mine is None or theirs is None:
@@ -303,6 +322,9 @@ def _estimate(runs: Sequence[Judged], metric: str, spec: JudgeSpec) -> Estimate:
     joint = joint_of(runs, metric, spec)
     uncertainty = of_mean(joint, range(len(runs)))
     value = float(joint.values.mean())
+    if math.isnan(value) or uncertainty.test + uncertainty.training == 0:
+        # Nothing varies, or nothing is defined: what holds for one run holds for all.
+        return runs[0].estimate(metric, spec)
     half = uncertainty.half_width(spec.level)
     low, high = interval_within(value, half, metric_of(metric).limits)
     return Estimate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -44,8 +44,14 @@ class Judged:
     @property
     def model(self) -> str:
         """The name that runs share which differ in their seed alone."""
-        run = self.record.lensbench.run if self.record.lensbench else None
-        return (run.group if run else None) or self.name
+        return self.record.model_name
+
+    def in_order_of_classes(self, classes: Sequence[str]) -> Judged:
+        """Return the same run with the classes of its predictions in another order."""
+        if self.predictions is None or self.predictions.classes == tuple(classes):
+            return self
+        turned = self.predictions.in_order_of_classes(classes)
+        return replace(self, predictions=turned, supports=_counts(turned))
 
     @property
     def test_fingerprint(self) -> str | None:
@@ -66,6 +72,9 @@ class Judged:
         value, deviation, n = self.published(metric)
         if metric == ACCURACY:
             return proportion_estimate(metric, round(value * n), n, spec.level)
+        if not 0 < value < 1:
+            smallest = min(self.supports)
+            return proportion_estimate(metric, round(value * smallest), smallest, spec.level)
         low, high = logit_interval(value, deviation, spec.level)
         return Estimate(
             name=metric,
@@ -140,8 +149,7 @@ def judge(record: RunRecord, path: Path) -> Judged:
 
 def judge_predictions(record: RunRecord, path: Path, predictions: Predictions) -> Judged:
     """Take up predictions that are not kept in a file yet, as `judge` takes those that are."""
-    counts = np.bincount(predictions.labels, minlength=len(predictions.classes))
-    return Judged(record, path, tuple(map(int, counts)), predictions.in_order_of_ids())
+    return Judged(record, path, _counts(predictions), predictions.in_order_of_ids())
 
 
 def joint_of(runs: Sequence[Judged], metric: str, spec: JudgeSpec) -> Joint:
@@ -172,6 +180,10 @@ def joint_of(runs: Sequence[Judged], metric: str, spec: JudgeSpec) -> Joint:
         ),
         n=numbers[0][2],
     )
+
+
+def _counts(predictions: Predictions) -> tuple[int, ...]:
+    return tuple(np.bincount(predictions.labels, minlength=len(predictions.classes)).tolist())
 
 
 def _supports(results: TestResults) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from lensbench.comparison.variance import Rows, of_difference
 from lensbench.evaluation.estimate import Estimate
 from lensbench.evaluation.joint import Joint
 from lensbench.evaluation.metrics import ACCURACY
+from lensbench.evaluation.scored import Scored
 
 _MCNEMAR = "McNemar's exact test"
 
@@ -100,17 +101,28 @@ def _test(
     """Return the two-sided p-value and how it came about."""
     mine, theirs = judged[one[0]].predictions, judged[other[0]].predictions
     if metric == ACCURACY and len(one) == len(other) == 1 and mine and theirs:
-        first = mine.logits.argmax(1) == mine.labels
-        second = theirs.logits.argmax(1) == theirs.labels
+        first, second = Scored.of(mine).is_right, Scored.of(theirs).is_right
         return mcnemar(int((first & ~second).sum()), int((second & ~first).sum())), _MCNEMAR
     uncertainty = of_difference(joint, one, other)
     difference = joint.values[list(one)].mean() - joint.values[list(other)].mean()
     kind = "paired test" if mine and theirs else "unpaired test"
-    return uncertainty.p_value(float(difference)), f"{kind} with {joint.method}"
+    return uncertainty.p_value(float(difference)), f"{kind} with {joint.method}{_seeds(one, other)}"
+
+
+def _seeds(one: Rows, other: Rows) -> str:
+    """Say what is known of training, as the end of a clause."""
+    n_single = (len(one) == 1) + (len(other) == 1)
+    if n_single == 2:
+        return ""
+    return " and the variance of training" + (
+        " of that model alone which has several seeds" if n_single else ""
+    )
 
 
 def mcnemar(n_first_only: int, n_second_only: int) -> float:
-    """Return the p-value of McNemar's exact test (McNemar 1947, Psychometrika 12, 153).
+    """Return the p-value of the exact form of McNemar's test (1947, Psychometrika 12, 153).
+
+    Of the examples that one model alone has right, each model has half if both are equally good.
 
     Args:
         n_first_only: Examples that the first model alone has right.

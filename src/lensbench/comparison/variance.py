@@ -58,12 +58,13 @@ class Uncertainty:
     def p_value(self, difference: float) -> float:
         """Return the two-sided p-value of a difference from zero.
 
-        It is 1 less the level of the interval that just reaches zero.
+        It is 1 less the level of the interval that just reaches zero; 1 where nothing varies, since
+        nothing can be tested then.
         """
         size = abs(difference)
-        if size == 0:
+        if size == 0 or self.test + self.training == 0:
             return 1.0
-        if self.test + self.training == 0 or self._reach(_SMALLEST_P) <= size:
+        if self._reach(_SMALLEST_P) <= size:
             return 0.0
         if not self.trainings:
             return 2 * float(special.ndtr(-size / math.sqrt(self.test)))

@@ -76,7 +76,7 @@ def _draw_ranking(
         if rows:
             _draw_rows(ax, rows, [scores[y][1] for y in rows], tied, meaning)
     for y, (_, estimate) in enumerate(scores):
-        ax.text(1.02, y, _number(estimate), va="center", transform=ax.get_yaxis_transform())
+        ax.text(1.02, y, str(estimate), va="center", transform=ax.get_yaxis_transform())
 
     left, right = _limits([estimate for _, estimate in scores])
     ax.set_xlim(left, right)
@@ -110,10 +110,6 @@ def _draw_rows(
         capsize=3,
         label=meaning,
     )
-
-
-def _number(estimate: Estimate) -> str:
-    return f"{estimate.value:.4f}" if math.isnan(estimate.low) else str(estimate)
 
 
 def _limits(estimates: Sequence[Estimate]) -> tuple[float, float]:

@@ -126,7 +126,7 @@ def _contract_row(record: RunRecord, file: Path, folder: Path) -> _Row:
 
 
 def _four_decimals(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    return None if value is None or math.isnan(value) else round(value, 4)
 
 
 def _estimates(entry: Entry) -> Sequence[Estimate]:

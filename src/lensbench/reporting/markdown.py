@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import textwrap
@@ -11,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lensbench.comparison.compare import Comparison, Entry
+from lensbench.comparison.judged import Judged
 from lensbench.evaluation.estimate import Estimate
 from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC
 from lensbench.figures.times import APART, minutes_text
@@ -33,6 +33,7 @@ def write_markdown(
         comparison_plots: Plots of all runs together.
         run_plots: Plots of each run, by its name.
     """
+    runs = [run for entry in comparison.entries for run in entry.runs]
     sections = (
         _head(comparison),
         _ranking(comparison),
@@ -40,9 +41,9 @@ def write_markdown(
         _training(comparison.entries),
         _unfinished(comparison),
         _list("Files that could not be read", comparison.problems),
-        _warnings(comparison.entries),
-        _gallery(comparison.entries, run_plots, path.parent),
-        _environments(comparison.entries),
+        _warnings(runs),
+        _gallery(runs, run_plots, path.parent),
+        _environments(runs),
     )
     lines = [line for section in sections for line in section]
     write_whole(path, "\n".join(lines).rstrip() + "\n")
@@ -74,9 +75,9 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     columns: dict[str, Callable[[int, Entry], object]] = {
         "#": lambda place, _: place + 1,
         "Model": lambda _, entry: entry.name,
-        **({comparison.quantity: lambda _, e: _number(e.estimate)} if ranked_apart else {}),
-        "Test AUC (one-vs-rest, macro)": lambda _, entry: _number(entry.auc),
-        "Test accuracy": lambda _, entry: _number(entry.accuracy),
+        **({comparison.quantity: lambda _, e: str(e.estimate)} if ranked_apart else {}),
+        "Test AUC (one-vs-rest, macro)": lambda _, entry: str(entry.auc),
+        "Test accuracy": lambda _, entry: str(entry.accuracy),
         "Tier": lambda _, entry: entry.letters,
         "Against the best": lambda _, entry: _standing(entry),
         "p": lambda _, entry: _p_value(entry.p_value),
@@ -109,10 +110,6 @@ def _standing(entry: Entry) -> str:
     if entry.p_value is None:
         return "best"
     return "tied" if entry.tied else "worse"
-
-
-def _number(estimate: Estimate) -> str:
-    return f"{estimate.value:.4f}" if math.isnan(estimate.low) else str(estimate)
 
 
 def _intervals(quantity: str, estimates: Iterable[Estimate]) -> str:
@@ -181,61 +178,61 @@ def _unfinished(comparison: Comparison) -> Iterator[str]:
             yield from (textwrap.indent(record.error.strip(), "    "), "")
 
 
-def _warnings(entries: Sequence[Entry]) -> Iterator[str]:
+def _warnings(runs: Sequence[Judged]) -> Iterator[str]:
     names: dict[str, list[str]] = {}
-    for entry in entries:
-        for warning in entry.record.lensbench.warnings if entry.record.lensbench else ():
-            names.setdefault(warning, []).append(entry.name)
+    for run in runs:
+        for warning in run.record.lensbench.warnings if run.record.lensbench else ():
+            names.setdefault(warning, []).append(run.name)
     yield from _list("Warnings", [f"{text} ({', '.join(who)})" for text, who in names.items()])
 
 
-def _gallery(
-    entries: Sequence[Entry], run_plots: Mapping[str, Plots], folder: Path
-) -> Iterator[str]:
+def _gallery(runs: Sequence[Judged], run_plots: Mapping[str, Plots], folder: Path) -> Iterator[str]:
     if not run_plots:
         return
     yield from ("## Models", "")
-    for entry in entries:
-        plots = run_plots.get(entry.name)
+    for run in runs:
+        plots = run_plots.get(run.name)
         if plots is None:
             continue
-        yield from (f"### {escaped(entry.name)}", "")
+        yield from (f"### {escaped(run.name)}", "")
         if plots.paths:
             images = [_image(kind, file, folder) for kind, file in plots.paths.items()]
             yield f"| {' | '.join(plots.paths)} |"
             yield f"|{' --- |' * len(images)}"
             yield from (f"| {' | '.join(images)} |", "")
         yield from _bullets(plots.notes)
-        yield from _classes(entry)
+        yield from _classes(run)
 
 
-def _classes(entry: Entry) -> Iterator[str]:
+def _classes(run: Judged) -> Iterator[str]:
     """Yield the results of each class, where the record has them with their intervals."""
-    ours = entry.record.lensbench
+    ours = run.record.lensbench
     if ours is None:
         return
     metrics = {"auc_ovr": "AUC", "precision": "Precision", "recall": "Recall", "f1": "F1"}
+    levels = " or ".join({f"{estimate.level:.0%}": None for estimate in ours.estimates.values()})
     yield from _table(
-        ("Class", *metrics.values()),
+        ("Class", *(f"{title} ({levels})" for title in metrics.values())),
         (
-            (name, *(_number(ours.estimates[f"{metric}/{name}"]) for metric in metrics))
+            (name, *(str(ours.estimates[f"{metric}/{name}"]) for metric in metrics))
             for name in ours.classes
             if all(f"{metric}/{name}" in ours.estimates for metric in metrics)
         ),
     )
 
 
-def _environments(entries: Sequence[Entry]) -> Iterator[str]:
-    if not entries:
+def _environments(runs: Sequence[Judged]) -> Iterator[str]:
+    if not runs:
         return
     yield from ("## Environments", "")
-    for environment, names in _by_environment(entries):
+    for environment, names in _by_environment(runs):
         listed = escaped(", ".join(names))
         if environment is None:
             yield f"### {_UNKNOWN.capitalize()}"
             yield from (
                 "",
-                f"Records as published, of {listed}. Their times may include the test pass.",
+                f"Published records, or predictions of other programs: {listed}. Published times "
+                "may include the test pass.",
                 "",
             )
             continue
@@ -257,16 +254,16 @@ def _environments(entries: Sequence[Entry]) -> Iterator[str]:
         )
 
 
-def _by_environment(entries: Sequence[Entry]) -> list[tuple[Environment | None, list[str]]]:
+def _by_environment(runs: Sequence[Judged]) -> list[tuple[Environment | None, list[str]]]:
     groups: list[tuple[Environment | None, list[str]]] = []
-    for entry in entries:
-        environment = entry.record.lensbench.environment if entry.record.lensbench else None
+    for run in runs:
+        environment = run.record.lensbench.environment if run.record.lensbench else None
         for known, names in groups:
             if known == environment:
-                names.append(entry.name)
+                names.append(run.name)
                 break
         else:
-            groups.append((environment, [entry.name]))
+            groups.append((environment, [run.name]))
     return groups
 
 

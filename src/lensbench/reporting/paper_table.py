@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.cost import Cost
-from lensbench.evaluation.estimate import Estimate
 from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC
 from lensbench.reporting.markdown import escaped
 from lensbench.runs.store import write_whole
@@ -46,8 +44,8 @@ def _cells(comparison: Comparison, costs: Mapping[str, Cost]) -> tuple[list[str]
     header += ["Tier", *(["Parameters (M)", "Multiply-adds (G)"] if costs else [])]
     rows = []
     for entry in comparison.entries:
-        row = [entry.name, *([_number(entry.estimate)] if ranked_apart else [])]
-        row += [_number(entry.auc), _number(entry.accuracy), entry.letters]
+        row = [entry.name, *([str(entry.estimate)] if ranked_apart else [])]
+        row += [str(entry.auc), str(entry.accuracy), entry.letters]
         rows.append(row + (_cost(costs.get(entry.name)) if costs else []))
     return header, rows
 
@@ -56,10 +54,6 @@ def _cost(cost: Cost | None) -> list[str]:
     if cost is None:
         return ["", ""]
     return [f"{cost.n_parameters / 1e6:.1f}", f"{cost.multiply_adds / 1e9:.3g}"]
-
-
-def _number(estimate: Estimate) -> str:
-    return f"{estimate.value:.4f}" if math.isnan(estimate.low) else str(estimate)
 
 
 def _caption(comparison: Comparison) -> str:
@@ -75,7 +69,7 @@ def _caption(comparison: Comparison) -> str:
     return (
         f"Results on {comparison.n_test:,} test images with {level} intervals. {trained}Models "
         f"that share a letter in the column Tier cannot be told apart in {comparison.quantity} "
-        f"({comparison.test}); those with the letter a are best."
+        f"({comparison.test}); those that share one with the first are best."
     )
 
 
@@ -87,7 +81,10 @@ def _seeds(entries: Sequence[Entry]) -> str:
             "test set and of training."
         )
     listed = ", ".join(f"{name} {n}" for name, n in counts.items())
-    return f"Means over seeds ({listed}), whose variance is part of the intervals."
+    return (
+        f"Means over seeds ({listed}), whose variance is part of the intervals where there are "
+        "several."
+    )
 
 
 def _as_latex(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:

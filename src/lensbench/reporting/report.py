@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from lensbench.comparison.compare import Comparison, Entry
+from lensbench.comparison.compare import Comparison
+from lensbench.comparison.costs import known_costs
 from lensbench.config import JudgeSpec
 from lensbench.cost import SPEEDS, Cost, Quantity
 from lensbench.reporting.csv_table import write_csv, write_intervals_csv, write_pairs_csv
@@ -109,7 +110,7 @@ def write_full_report(
         figures: Whether to write the static figures, which take longer than the page.
     """
     page = write_page(comparison, folder / "report.html", spec, costs=costs, recalls=recalls or {})
-    known = known_costs(comparison, costs)
+    known = known_costs(comparison.entries, costs)
     ranking, intervals, pairs = (
         folder / f"comparison{suffix}.csv" for suffix in ("", "_intervals", "_pairs")
     )
@@ -123,20 +124,6 @@ def write_full_report(
         figures=tuple(path for plots in drawn for path in plots.drawn),
         notes=(*page.notes, *(note for plots in drawn for note in plots.notes)),
     )
-
-
-def known_costs(comparison: Comparison, costs: Costs | None) -> dict[str, Cost]:
-    """Return what each model costs: measured, or else as far as its record tells."""
-    known = {
-        entry.name: _measured(entry, costs) or entry.record.lensbench.cost
-        for entry in comparison.entries
-        if entry.record.lensbench
-    }
-    return {name: cost for name, cost in known.items() if cost is not None}
-
-
-def _measured(entry: Entry, costs: Costs | None) -> Cost | None:
-    return costs.runs.get(entry.runs[0].name) if costs else None
 
 
 def _static(

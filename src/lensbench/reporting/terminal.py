@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.markup import escape
 from rich.table import Table
 
@@ -18,10 +20,11 @@ def ranking_table(comparison: Comparison) -> Table:
     Models that share a letter in the column `tier` cannot be told apart. Training times stand
     beside each other only if they were all measured on one machine.
     """
-    machines = {entry.machine for entry in comparison.entries}
+    machines = {entry.machine for entry in comparison.entries if entry.minutes is not None}
+    is_one_machine = len(machines) == 1
     table = Table(
         title=f"Ranking on {comparison.n_test:,} test images",
-        caption=f"Times on {machines.pop()}" if len(machines) == 1 else None,
+        caption=f"Times on {escape(machines.pop())}" if is_one_machine else None,
     )
     level = f"{comparison.entries[0].auc.level:.0%}" if comparison.entries else ""
     table.add_column("")
@@ -31,19 +34,21 @@ def ranking_table(comparison: Comparison) -> Table:
     for metric in (first, "accuracy"):
         table.add_column(f"{metric} ({level})", no_wrap=True)
     table.add_column("tier")
-    if not machines:
+    if is_one_machine:
         table.add_column("minutes", justify="right")
     for rank, entry in enumerate(comparison.entries, start=1):
-        cells = ["best" if entry.tied else str(rank), entry.name]
+        cells = ["best" if entry.tied else str(rank), escape(entry.name)]
         cells += [_short(entry.estimate if ranked_apart else entry.auc), _short(entry.accuracy)]
         cells.append(entry.letters)
-        if not machines:
+        if is_one_machine:
             cells.append("" if entry.minutes is None else f"{entry.minutes:.1f}")
         table.add_row(*cells)
     return table
 
 
 def _short(estimate: Estimate) -> str:
+    if math.isnan(estimate.low):
+        return str(estimate)
     return f"{estimate.value:.4f} {estimate.low:.3f}-{estimate.high:.3f}"
 
 

@@ -10,9 +10,10 @@ from lensbench.config import (
     CONTRACT,
     RECIPES,
     DataSpec,
+    JudgeSpec,
     MachineSpec,
-    Recipe,
     RunConfig,
+    Spec,
     SplitSpec,
 )
 
@@ -27,6 +28,7 @@ def reproducing_command(config: RunConfig) -> str:
     words = ["lensbench", "train"]
     words += ["--data", str(config.data.path), "--model", config.model.identifier]
     words += ["--name", config.name, "--recipe", recipe.name, "--seed", str(config.seed)]
+    words += ["--group", config.group] if config.group else []
     words += [] if config.model.pretrained else ["--no-pretrained"]
     words += ["--weights", str(config.model.weights)] if config.model.weights else []
     words += ["--batch-size", str(config.recipe.batch_size)]
@@ -34,6 +36,7 @@ def reproducing_command(config: RunConfig) -> str:
     words += _flags(config.data, DataSpec(path=config.data.path))
     words += _flags(_split(config), SplitSpec(), prefix="split.", plain=("train_fraction",))
     words += _flags(config.machine, MachineSpec(), prefix="machine.")
+    words += _flags(config.judge, JudgeSpec(), prefix="judge.")
     return shlex.join(words)
 
 
@@ -46,8 +49,8 @@ def _split(config: RunConfig) -> SplitSpec:
 
 
 def _flags(
-    settings: Recipe | DataSpec | SplitSpec | MachineSpec,
-    defaults: Recipe | DataSpec | SplitSpec | MachineSpec,
+    settings: Spec,
+    defaults: Spec,
     *,
     prefix: str = "",
     plain: Sequence[str] = (),

@@ -11,16 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensbench.errors import RecordError
-from lensbench.outcome import Predictions
+from lensbench.outcome import ROUNDING, UNREADABLE, Predictions
 
+Kind = Literal["scores", "probabilities", "logits"]
 Scores = Literal["auto", "probabilities", "logits"]
-"""What the scores of a file are; auto takes rows that are shares of 1 for probabilities."""
+"""What the scores of a file are; auto takes rows that add up to 1 for probabilities."""
 
 SUFFIXES = (".npz", ".npy", ".csv")
 
-_PREFIXES = ("score_", "probability_", "prob_", "p_", "logit_")
-_ROUNDED = 1e-3
-_EXACT = 1e-9
+_KINDS: tuple[Kind, ...] = ("scores", "probabilities", "logits")
+_PREFIXES: dict[str, Kind] = {
+    "score_": "scores",
+    "probability_": "probabilities",
+    "prob_": "probabilities",
+    "p_": "probabilities",
+    "logit_": "logits",
+}
 
 
 def read_predictions(
@@ -28,8 +34,8 @@ def read_predictions(
 ) -> Predictions:
     """Read predictions that another program, or this one, has written.
 
-    A probability of 0 is taken as the smallest number that a float64 holds, so that its logarithm
-    is finite.
+    Probabilities are ranked as they were written, even if they add up to 1 only roughly. One of 0
+    is taken as the smallest number that a float64 holds, so that its logarithm is finite.
 
     Args:
         path: One of
@@ -37,12 +43,14 @@ def read_predictions(
             them, `ids` and `classes`;
             an `.npy` with the scores, whose labels are in an `.npy` of their own;
             a CSV with the columns id, label, and one for each class, named after it (`vort`,
-            `score_vort`, `logit_vort`, ...).
-            Scores are (N, K), or (N,) of the second of two classes. Labels are class names, or
-            numbers from 0. Examples without ids are numbered, and are the same in two files if
-            they have the same place.
+            `score_vort`, `prob_vort`, `logit_vort`); a single one is that of the second of two
+            classes.
+            Scores are (N, K), or (N,) of the second of two classes. Labels are names of classes,
+            or numbers from 0; names need `classes`, or columns with names, to say their order.
+            Examples without ids are numbered, and are the same in two files if they have the same
+            place.
         labels: The labels (N,) of an `.npy`.
-        scores: What the scores are.
+        scores: What the scores are, where the file does not say it.
 
     Raises:
         RecordError: The file cannot be read or does not hold such predictions; says why.
@@ -57,13 +65,15 @@ def read_predictions(
         )
     try:
         if suffix == ".csv":
-            return _from_table(path, scores)
+            return _assembled(_columns(path), scores)
         if labels is not None:
             return _assembled({"labels": _array(labels), "scores": _array(path)}, scores)
-        with np.load(path, allow_pickle=False) as arrays:
+        # NumPy leaves a damaged archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return _assembled({name: arrays[name] for name in arrays.files}, scores)
-    except (OSError, ValueError, RecordError) as error:
-        raise RecordError(f"{path}: not predictions that can be judged: {error}") from error
+    except (*UNREADABLE, csv.Error, RecordError) as error:
+        reason = str(error) or type(error).__name__
+        raise RecordError(f"{path}: not predictions that can be judged: {reason}") from error
 
 
 def _array(path: Path) -> NDArray[Any]:
@@ -71,7 +81,8 @@ def _array(path: Path) -> NDArray[Any]:
     return array
 
 
-def _from_table(path: Path, scores: Scores) -> Predictions:
+def _columns(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the columns of a CSV as the arrays that an `.npz` would have."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         table = csv.reader(file)
         header = [name.strip() for name in next(table, [])]
@@ -93,57 +104,64 @@ def _from_table(path: Path, scores: Scores) -> Predictions:
                 raise RecordError(
                     f"row {number + 2}: {header[column + 2]} is {text!r}, no number"
                 ) from error
-    told = "logits" if all(name.startswith("logit_") for name in header[2:]) else "auto"
-    arrays: dict[str, NDArray[Any]] = {
+    kinds, names = zip(*map(_kind_and_class, header[2:]), strict=True)
+    labels = [row[1].strip() for row in rows]
+    columns = {
         "ids": np.array([row[0] for row in rows], dtype=np.str_),
-        "labels": np.array([row[1].strip() for row in rows], dtype=np.str_),
-        "logits" if told == "logits" else "scores": values,
+        "labels": np.array(labels, dtype=np.str_),
+        kinds[0] if len(set(kinds)) == 1 else "scores": values,
     }
-    if len(header) > 3:
-        arrays["classes"] = np.array([_class_of(name) for name in header[2:]], dtype=np.str_)
-    return _assembled(arrays, scores)
+    others = sorted(set(labels) - set(names))
+    if len(names) > 1:
+        columns["classes"] = np.array(names, dtype=np.str_)
+    elif names[0] in labels and len(others) == 1:
+        columns["classes"] = np.array([others[0], names[0]], dtype=np.str_)
+    return columns
 
 
-def _class_of(column: str) -> str:
-    for prefix in _PREFIXES:
+def _kind_and_class(column: str) -> tuple[Kind, str]:
+    for prefix, kind in _PREFIXES.items():
         if column.startswith(prefix) and column != prefix:
-            return column.removeprefix(prefix)
-    return column
+            return kind, column.removeprefix(prefix)
+    return "scores", column
 
 
 def _assembled(arrays: Mapping[str, NDArray[Any]], scores: Scores) -> Predictions:
-    kinds = [kind for kind in ("scores", "probabilities", "logits") if kind in arrays]
-    if len(kinds) != 1 or "labels" not in arrays:
+    told = [kind for kind in _KINDS if kind in arrays]
+    if len(told) != 1 or "labels" not in arrays:
         raise RecordError(
             "it needs labels and one of scores, probabilities and logits, but holds "
             f"{', '.join(arrays) or 'nothing'}"
         )
-    values = np.asarray(arrays[kinds[0]], dtype=np.float64)
-    labels = arrays["labels"]
-    if values.ndim not in (1, 2) or labels.shape != values.shape[:1] or not len(labels):
+    if told[0] not in ("scores", scores) and scores != "auto":
+        raise RecordError(f"it calls its scores {told[0]}, but they are asked for as {scores}")
+    given, labels = arrays[told[0]], arrays["labels"]
+    if given.ndim not in (1, 2) or labels.shape != given.shape[:1] or not len(labels):
         raise RecordError(
-            f"labels of shape {labels.shape} and scores of shape {values.shape} are not (N,) and "
+            f"labels of shape {labels.shape} and scores of shape {given.shape} are not (N,) and "
             "(N, K) or (N,)"
         )
+    if given.dtype.kind not in "fiu":
+        raise RecordError(f"scores are numbers, not {given.dtype}")
+    values = given.reshape(len(given), -1).astype(np.float64)
     if not np.isfinite(values).all():
-        bad = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))[0])
+        bad = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise RecordError(f"the scores of example {bad} are not finite")
-    kind = scores if kinds[0] == "scores" else kinds[0]
-    logits = _logits(values.reshape(len(values), -1), kind)
-    classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else None
-    numbers, classes = _numbered(labels, classes, logits.shape[1])
+    logits = _logits(values, scores if told[0] == "scores" else told[0])
+    classes = [str(name) for name in arrays["classes"]] if "classes" in arrays else None
+    numbers, names = _numbered(labels, classes, logits.shape[1])
     ids = arrays.get("ids", np.arange(len(labels)))
-    return Predictions(ids.astype(np.str_), numbers, logits, classes)
+    return Predictions(ids.astype(np.str_), numbers, logits, names)
 
 
 def _logits(values: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     """Return (N, K) logits; K is 2 for the scores of one class alone."""
     alone = values.shape[1] == 1
     sums = np.ones(len(values)) if alone else values.sum(axis=1)
-    are_shares = bool((values >= 0).all() and (values <= 1 + _ROUNDED).all())
+    are_shares = bool((values >= 0).all() and (values <= 1 + ROUNDING).all())
     off = np.abs(sums - 1)
     if kind == "auto":
-        if are_shares and off.max() > _ROUNDED:
+        if are_shares and off.max() > ROUNDING:
             worst = int(off.argmax())
             raise RecordError(
                 f"all scores lie between 0 and 1, but those of example {worst} add up to "
@@ -156,7 +174,7 @@ def _logits(values: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
         raise RecordError("probabilities must lie between 0 and 1, and not all be 0")
     if alone:
         values = np.column_stack([1 - values, values])
-    elif off.max() > _EXACT:
+    elif off.max() > ROUNDING:
         values = values / sums[:, None]
     return np.log(np.maximum(values, np.finfo(np.float64).smallest_subnormal))
 
@@ -165,24 +183,25 @@ def _numbered(
     labels: NDArray[Any], classes: Sequence[str] | None, n_classes: int
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return labels as numbers of classes, and the names of the classes."""
-    if labels.dtype.kind == "f" and (labels == labels.round()).all():
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels % 1 == 0).all():
         labels = labels.astype(np.int64)
     texts = [str(label) for label in labels.tolist()]
+    are_numbers = all(text.isdecimal() for text in texts)
     if classes is None:
-        distinct = sorted(set(texts))
-        if all(text.isdecimal() for text in distinct):
-            classes = [str(k) for k in range(n_classes)]
-        elif len(distinct) == n_classes:
-            classes = distinct
-        else:
+        if not are_numbers:
             raise RecordError(
-                f"{len(distinct)} different labels and scores of {n_classes} classes, whose names "
-                "are not given"
+                f"its labels are names ({', '.join(sorted(set(texts))[:3])}, ...), and nothing "
+                "says which score is whose: add an array classes, or name columns after classes"
             )
+        classes = [str(k) for k in range(n_classes)]
     if len(classes) != n_classes:
         raise RecordError(f"{len(classes)} class names, but scores of {n_classes} classes")
+    if len(set(classes)) < n_classes:
+        raise RecordError(f"a class has more than one column: {', '.join(classes)}")
     numbers = {name: k for k, name in enumerate(classes)}
-    if not set(texts) <= set(classes) and all(text.isdecimal() for text in texts):
+    if are_numbers and not set(texts) <= set(classes):
         numbers = {str(k): k for k in range(n_classes)}
     unknown = sorted(set(texts) - set(numbers))
     if unknown:

@@ -152,6 +152,12 @@ class RunRecord(_Part):
     lensbench: Provenance | None = None
 
     @property
+    def model_name(self) -> str:
+        """The name that runs share which differ in their seed alone."""
+        run = self.lensbench.run if self.lensbench else None
+        return (run.group if run else None) or self.model_desc
+
+    @property
     def machine(self) -> str:
         """Where it was trained; times are comparable between equal machines only."""
         if self.lensbench is None:

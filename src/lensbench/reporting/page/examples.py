@@ -119,10 +119,11 @@ def _hardest(jury: _Jury) -> Gallery:
     n, mean = len(jury.test.ids), "mean " if len(jury.names) > 1 else ""
     of_label = jury.probabilities[:, np.arange(n), jury.test.labels].mean(axis=0)
     rows = np.argsort(of_label, kind="stable")[:N_SHOWN]
+    give = "the models give" if mean else "the model gives"
     return Gallery(
         "The hardest images",
-        f"Those to whose true class the models give the lowest {mean}probability, of {n:,}.",
-        tuple(jury.example(i, f"{mean}probability of that {of_label[i]:.3f}") for i in rows),
+        f"Of {n:,} test images, those to whose true class {give} the lowest {mean}probability.",
+        tuple(jury.example(i, f"its {mean}probability is {of_label[i]:.3f}") for i in rows),
     )
 
 
@@ -133,9 +134,9 @@ def _wrong_by_all(jury: _Jury) -> Gallery:
     rows = missed[np.argsort(-agreed[missed], kind="stable")][:N_SHOWN]
     return Gallery(
         "Wrong by every model",
-        f"{len(missed):,} of {len(jury.test.ids):,} test images are called by their class by none "
-        f"of {len(jury.names)} models; here those on whose wrong class they agree most, by its "
-        "mean probability. A wrong label looks like this.",
+        f"None of the {len(jury.names)} models finds the class of {len(missed):,} of "
+        f"{len(jury.test.ids):,} test images. Shown are those on whose wrong class they agree "
+        "most, by its mean probability; an image with a wrong label would be among them.",
         tuple(jury.example(i, f"a wrong class has {agreed[i]:.3f}") for i in rows)
         if len(jury.names) > 1
         else (),
@@ -147,7 +148,7 @@ def _boldest(jury: _Jury) -> Gallery:
     rows = np.argsort(-sure.max(axis=0), kind="stable")[:N_SHOWN]
     return Gallery(
         "The most confident errors",
-        "The wrong calls of the highest probability, one for each image.",
+        "The wrong calls with the highest probabilities, one for each image.",
         tuple(
             jury.example(i, f"{jury.names[sure[:, i].argmax()]} is {sure[:, i].max():.2%} sure")
             for i in rows

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lensbench.evaluation.against import Bin
 from lensbench.evaluation.calibration import Reliability
@@ -13,6 +14,7 @@ from lensbench.reporting.page.charts import LOGARITHMIC, PALE, Figure, error_bar
 from lensbench.runs.record import RunRecord
 
 _HEIGHT = 360
+_MOST_TICKS = 10
 
 
 def reliability_figure(diagrams: Mapping[str, Reliability]) -> Figure:
@@ -79,10 +81,17 @@ def history_figure(record: RunRecord) -> Figure:
                 "hovertemplate": "%{y:.5f}",
             }
         )
+    n_epochs = len(record.train_losses)
     layout: Figure = {
         "height": _HEIGHT,
         "hovermode": "x unified",
-        "xaxis": {"title": {"text": "Epoch"}, "anchor": "y2", "tickformat": "d"},
+        "xaxis": {
+            "title": {"text": "Epoch"},
+            "anchor": "y2",
+            "range": [0.5, n_epochs + 0.5],
+            "tick0": 0,
+            "dtick": next(step for step in _steps() if n_epochs <= _MOST_TICKS * step),
+        },
         "yaxis": {"title": {"text": "Loss (nats)"}, "domain": [0.56, 1]},
         "yaxis2": {"title": {"text": "Macro AUC"}, "domain": [0, 0.44]},
     }
@@ -99,6 +108,11 @@ def history_figure(record: RunRecord) -> Figure:
             }
         ]
     return {"data": traces, "layout": layout}
+
+
+def _steps() -> Iterator[int]:
+    """Count 1, 2, 5, 10, 20, 50 and so on, the steps that are easy to read."""
+    return (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
 
 
 def risk_figure(curve: RiskCoverage) -> Figure:
@@ -169,7 +183,11 @@ def recall_figure(bins: Mapping[str, Sequence[Bin]], quantity: str) -> Figure:
             "height": _HEIGHT,
             "xaxis": {
                 "title": {"text": plain(quantity)},
-                **(LOGARITHMIC if lowest > 0 and highest > 30 * lowest else {}),
+                **(
+                    {**LOGARITHMIC, "tickformat": "~g"}
+                    if lowest > 0 and highest > 30 * lowest
+                    else {"exponentformat": "power"}
+                ),
             },
             "yaxis": {"title": {"text": "Recall"}, "range": [0, 1.02]},
         },

@@ -50,7 +50,7 @@ function dressed(figure, width, onPaper) {
   const layout = {
     ...structuredClone(figure.layout), // plotly.js writes a zoom into it
     width,
-    height: narrow.height ?? figure.layout.height,
+    height: (onPaper && width >= 600 ? 0.8 : 1) * (narrow.height ?? figure.layout.height),
     font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: ink },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
@@ -67,7 +67,8 @@ function dressed(figure, width, onPaper) {
   // Okabe and Ito's blues are lighter on black, where the darker one could hardly be seen.
   const lighter = { "#0072B2": "#4DA3DC", "#56B4E9": "#A6D8F5" };
   const colour = (key, value) => (dark && lighter[value]) || value;
-  return { data: JSON.parse(JSON.stringify(figure.data), colour), layout };
+  const data = figure.data.map((trace, i) => ({ ...trace, ...narrow.data?.[i] }));
+  return { data: JSON.parse(JSON.stringify(data), colour), layout };
 }
 
 function draw(plot, onPaper = false) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -31,9 +32,14 @@ from lensbench.runs.store import write_whole
 
 _HERE = Path(__file__).parent
 _OF_FIRST_SEED = (
-    "trained with several seeds: the ranking and the pairs are of all runs, galleries and what is "
-    "shown model by model of the first"
+    "trained with several seeds: the ranking and the pairs take all runs together; ROC curves, "
+    "images and what is shown model by model are of the first"
 )
+_WRAPPER = re.compile(
+    r"(\s*/\*[^/]*\*/\s*\(\s*function\(root, factory\) \{[^/]*\} \([^/]* : this, )(\(\) => \{\s)"
+)
+"""How plotly.js begins: a licence, and a call that is given all the rest as one function."""
+
 _MODEL_CHARTS = ("curves", "reliability", "risk", "history")
 
 
@@ -116,7 +122,12 @@ def _charts(
     entries = comparison.entries
     found = [
         roc_chart({model.entry.name: model.curves for model in models}),
-        cost_chart(entries, costs_of(entries, costs), comparison.quantity) if entries else None,
+        cost_chart(
+            entries,
+            costs_of(entries, costs),
+            comparison.quantity,
+            greater_is_better=metric_of(comparison.metric).greater_is_better,
+        ),
         *(
             Chart(name, "", {model.entry.name: model.figures.get(name) for model in models})
             for name in names
@@ -188,14 +199,15 @@ def compiled_at_once(script: str) -> str:
     """Put the function that is the whole of plotly.js in parentheses; nothing else changes.
 
     Engines skim a function and compile it when it is called, but one in parentheses at once: of
-    these 4.8 MB that saves a quarter of the time. Where the script begins or ends otherwise, it is
-    returned as it is.
+    these 4.8 MB that saves a quarter of the time. It is done only where the script begins with the
+    wrapper that is known; the last brackets of the script are then those that the wrapper opens.
+    Any other script is returned as it is.
     """
-    begin, end = ": this, () => {", "}));"
-    body = script.rstrip()
-    if body.count(begin) != 1 or not body.endswith(end):
+    begin, end, body = _WRAPPER.match(script), "}));", script.rstrip()
+    if begin is None or not body.endswith(end):
         return script
-    return body.removesuffix(end).replace(begin, ": this, (() => {") + "})));\n"
+    rest = body[begin.end() :].removesuffix(end)
+    return f"{begin[1]}({begin[2]}{rest}}})));\n"
 
 
 def _as_json(figures: Mapping[str, Sequence[Figure | None]]) -> str:

@@ -43,10 +43,10 @@ def class_columns(models: Sequence[ModelView]) -> list[Column]:
 
 
 def number(estimate: Estimate | None) -> str:
-    """Return a value to four digits; a dash where it is not known or does not exist."""
-    if estimate is None or math.isnan(estimate.value):
+    """Return a value to four digits; a dash where it is not known."""
+    if estimate is None:
         return "–"  # noqa: RUF001
-    return f"{estimate.value:.4f}"
+    return "undefined" if math.isnan(estimate.value) else f"{estimate.value:.4f}"
 
 
 def interval(estimate: Estimate | None) -> str:
