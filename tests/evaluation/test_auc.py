@@ -16,6 +16,7 @@ from lensbench.evaluation.auc import (
 )
 from lensbench.evaluation.bootstrap import resample
 from lensbench.evaluation.metrics import METRICS
+from lensbench.evaluation.proportions import wilson_interval
 from lensbench.evaluation.scored import Scored
 
 
@@ -169,6 +170,24 @@ def test_a_perfect_auc_beside_an_absent_class_has_an_interval():
     labels = np.array([0, 0, 0, 2, 2, 2, 2])
     estimate = auc_estimate("auc_ovr/a", 1.0, np.zeros(7), labels, 0.95)
     assert (estimate.low, estimate.high) == (pytest.approx(0.4385, abs=1e-4), 1)
+
+
+def test_the_interval_of_an_auc_says_when_it_is_too_narrow():
+    for m in (1, 2, 9, 10):
+        labels = (np.arange(100) < m).astype(int)
+        scores = np.random.default_rng(0).normal(size=100) + labels
+        areas = one_vs_rest(labels, np.column_stack([-scores, scores]))
+        value = areas.values[1]
+        found = auc_estimate("auc", value, areas.influence[:, 1], labels, 0.95)
+        deviation = np.sqrt((areas.influence[:, 1] ** 2).sum())
+        if m == 1:
+            low, high = wilson_interval(round(value), 1, 0.95)
+            assert (found.low, found.high) == (min(low, value), max(high, value))
+            assert "smallest class, since one example has no variance" in found.method
+        else:
+            assert (found.low, found.high) == logit_interval(value, deviation, 0.95)
+            clause = f"; too narrow with so few of a class ({m})"
+            assert found.method == "DeLong, logit scale" + (clause if m < 10 else "")
 
 
 def test_a_class_that_is_absent_has_no_auc():

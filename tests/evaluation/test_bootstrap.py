@@ -104,8 +104,22 @@ def test_the_interval_is_that_of_the_quantiles_and_holds_the_value():
     assert percentile_interval(500, with_nan, 0.9, anywhere) == pytest.approx((50, 950))
     assert percentile_interval(500, values, 0.9, (60, 940)) == (60, 940)
     assert percentile_interval(500, values, 0.9, (501, 502)) == (500, 502)
-    skewed = np.append(np.zeros(99), 100.0)
-    assert percentile_interval(1, skewed, 0.9, anywhere) == (0, 1)
+    skewed = np.append(np.arange(99) / 98, 9900.0)
+    low, high = percentile_interval(99.5, skewed, 0.9, anywhere)
+    assert (low, high) == pytest.approx((4.95 / 98 + 0.005, 99.5))
+
+
+@pytest.mark.parametrize("value", [0.0, 1 / 3, 0.38, 1e6])
+@pytest.mark.parametrize("rounding", [0, 1e-16, 1e-14])
+def test_resamples_that_do_not_vary_but_for_rounding_give_no_bounds(value, rounding):
+    noise = np.random.default_rng(0).normal(size=300)
+    resampled = value + rounding * max(1, value) * noise
+    assert np.isnan(percentile_interval(value, resampled, 0.95, (0, np.inf))).all()
+    resampled[0] += 0.1  # one that varies moves their mean and neither percentile
+    assert np.isnan(percentile_interval(value, resampled, 0.95, (0, np.inf))).all()
+    varied = value + 1e-9 * max(1, value) * noise
+    low, high = percentile_interval(value, varied, 0.95, (-np.inf, np.inf))
+    assert low < value < high
 
 
 def test_what_resampling_shifts_is_moved_back():

@@ -201,6 +201,15 @@ def test_reliability_needs_a_bin_and_an_example():
         reliability(calibrated(0, 0))
 
 
+@pytest.mark.parametrize("size", [1e151, 1e308])
+def test_logits_beyond_reckoning_have_no_temperature(size):
+    logits = calibrated(200, 7).logits.copy()
+    logits[0] = -size, size, 0
+    validation = Predictions.of(range(200), np.arange(200) % 3, logits, ["a", "b", "c"])
+    with pytest.raises(RecordError, match=r"lie up to \S+ apart.*lower learning rate"):
+        fit_temperature(validation)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("factor", [0.001, 0.4, 3.0, 1000.0])
 def test_the_temperature_is_the_factor_of_the_logits(n_classes, factor):

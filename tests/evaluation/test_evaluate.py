@@ -10,9 +10,10 @@ from sklearn.metrics import accuracy_score, auc, precision_recall_fscore_support
 from lensbench.config import JudgeSpec
 from lensbench.errors import RecordError
 from lensbench.evaluation.bootstrap import bootstrap, percentile_interval
-from lensbench.evaluation.estimate import Evaluation, UndefinedMetricWarning
+from lensbench.evaluation.estimate import Estimate, Evaluation, UndefinedMetricWarning
 from lensbench.evaluation.estimates import estimate
 from lensbench.evaluation.evaluate import evaluate
+from lensbench.evaluation.joint import joint
 from lensbench.evaluation.metrics import METRICS, metric_of
 from lensbench.evaluation.scored import Scored
 from lensbench.outcome import Predictions
@@ -72,14 +73,15 @@ def test_perfect_separation_is_not_certainty():
 
 
 def test_every_estimate_lies_in_its_interval():
-    for separation in (0.0, 1.0, 20.0):
+    for separation in (0.0, 1.0, 12.0):
         found = evaluate(predictions(separation=separation), JudgeSpec(n_resamples=200)).estimates
         for key, one in found.items():
+            if key == "mcc" and one.value == 1:
+                continue  # has no interval
             assert one.low <= one.value <= one.high, one
             assert one.low < one.high, one
-            if not key.startswith("ece_debiased"):
-                least, greatest = metric_of(key).limits
-                assert least <= one.low <= one.high <= greatest, one
+            least, greatest = metric_of(key).limits
+            assert least <= one.low <= one.high <= greatest, one
 
 
 def test_an_estimate_alone_is_that_of_all():
@@ -123,10 +125,123 @@ def test_perfect_calls_are_not_certainty_either():
     logits = 9 * np.eye(3)[np.arange(30) % 3]
     made = Predictions.of([str(i) for i in range(30)], np.arange(30) % 3, logits, CLASSES)
     found = evaluate(made, JudgeSpec(n_resamples=200)).estimates
-    for key in ("mcc", "f1_macro", "tpr_at_0_fp/no", "average_precision/vort"):
+    for key in ("f1_macro", "tpr_at_0_fp/no", "average_precision/vort"):
         assert found[key].value == found[key].high == 1
         assert found[key].low == pytest.approx(binomtest(10, 10).proportion_ci(method="wilson").low)
         assert "smallest class" in found[key].method
+    # A correlation is no share.
+    assert (str(found["mcc"]), found["mcc"].method) == (
+        "1.0000",
+        "no interval: resamples do not vary",
+    )
+    assert (found["aurc"].value, found["aurc"].low) == (0, 0)
+    assert found["aurc"].high == pytest.approx(binomtest(0, 10).proportion_ci(method="wilson").high)
+
+
+def test_what_is_no_share_has_no_interval_where_resamples_do_not_vary():
+    """Constant scores: the log loss is log 3 whatever is drawn, and the macro F1 is 1/6."""
+    made = Predictions.of(
+        [str(i) for i in range(60)], np.arange(60) % 3, np.zeros((60, 3)), CLASSES
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        found = evaluate(made, JudgeSpec(n_resamples=200)).estimates
+    constant = {"log_loss": "1.0986", "brier": "0.6667", "f1_macro": "0.1667", "f1/no": "0.5000"}
+    constant |= dict.fromkeys(("ece", "ece_debiased", "ece_classwise"), "0.0000")
+    for key, shown in constant.items():
+        assert str(found[key]) == shown
+        assert found[key].method == "no interval: resamples do not vary"
+        assert np.isnan(found[key].high)
+    never_called = binomtest(0, 20).proportion_ci(method="wilson").high
+    assert (found["f1/vort"].low, found["f1/vort"].high) == (0, pytest.approx(never_called))
+    assert str(Estimate.model_validate_json(found["brier"].model_dump_json())) == "0.6667"
+    assert "[" in str(found["auc_ovr_macro"])
+
+
+def test_an_auc_is_as_sure_as_the_classes_that_it_compares():
+    """One example of a class: its AUC has no variance to go by, that of the other two has."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], [1, 99, 100])
+    logits = rng.normal(size=(200, 3)) + np.eye(3)[labels]
+    found = evaluate(
+        Predictions.of([str(i) for i in range(200)], labels, logits, CLASSES),
+        JudgeSpec(n_resamples=100),
+    ).estimates
+    for key in ("auc_ovr_macro", "auc_ovo", "auc_ovr/no"):
+        assert found[key].method.endswith("smallest class, since one example has no variance")
+        assert found[key].high - found[key].low > 0.75
+    assert found["auc_ovr/vort"].method == "DeLong, logit scale"
+    assert "too narrow with so few of a class (1)" in found["average_precision/no"].method
+    assert "too narrow" not in found["average_precision/vort"].method
+    assert "too narrow with so few of a class (1)" in found["f1_macro"].method
+
+
+@pytest.mark.parametrize(
+    ("key", "n", "caveat"),
+    [
+        ("tpr_at_0_fp/vort", 3000, "no higher score than the highest one seen"),
+        ("tpr_at_fpr_0.001/vort", 1200, "no higher score than the highest one seen"),
+        ("tpr_at_fpr_0.001/vort", 3000, "the threshold hangs on so few others (3)"),
+        ("tpr_at_fpr_0.01/vort", 1497, "the threshold hangs on so few others (10)"),
+        ("tpr_at_fpr_0.01/vort", 1500, ""),
+        ("tpr_at_10_fp/vort", 60, ""),
+        ("tpr_at_10_fp/vort", 27, "so few of a class (9)"),
+        ("ece", 3000, "noise of finite bins"),
+        ("ece_classwise", 3000, "noise of finite bins"),
+        ("ece_debiased", 3000, "nearly right"),
+        ("auc_ovr_macro", 27, "so few of a class (9)"),
+        ("auc_ovo", 30, ""),
+        ("auc_ovr_micro", 27, "so few of a class (9)"),
+        ("brier", 27, ""),
+    ],
+)
+def test_what_is_too_narrow_says_so(key, n, caveat):
+    spec = JudgeSpec(n_resamples=100)
+    own = estimate(predictions(n), key, spec).method
+    paired = joint([predictions(n)] * 2, key, spec).method
+    assert ("too narrow" in own) == ("too narrow" in paired) == bool(caveat)
+    assert caveat in own
+    assert caveat in paired
+    assert ("equal models are called different" in paired) == ("highest" in caveat)
+
+
+@pytest.mark.parametrize("size", [1e151, 1e308])
+def test_a_loss_beyond_all_bounds_is_undefined(size):
+    made = predictions()
+    logits = made.logits.copy()
+    logits[0] = -size, size, 0  # of class 0
+    huge = Predictions(made.ids, made.labels, logits, CLASSES)
+    spec = JudgeSpec(n_resamples=100)
+    with pytest.warns(UndefinedMetricWarning, match="log_loss .* less than 1e150 apart"):
+        found = evaluate(huge, spec).estimates
+    assert [key for key, one in found.items() if np.isnan(one.value)] == ["log_loss"]
+    logits = logits.copy()
+    logits[0] = -1e3, 1e3, 0
+    wrong = Predictions(made.ids, made.labels, logits, CLASSES)
+    for key in ("accuracy", "brier", "auc_ovr_macro", "ece"):
+        assert found[key] == estimate(wrong, key, spec)
+    both = joint([made, huge], "log_loss", spec)
+    np.testing.assert_array_equal(np.isnan(both.values), [False, True])
+    np.testing.assert_array_equal(np.isnan(both.covariance), [[False, True], [True, True]])
+
+
+def test_the_largest_loss_is_still_judged():
+    made = predictions()
+    logits = made.logits.copy()
+    logits[0] = -4e149, 4e149, 0
+    huge = Predictions(made.ids, made.labels, logits, CLASSES)
+    found = estimate(huge, "log_loss", JudgeSpec(n_resamples=100))
+    assert found.value == pytest.approx(8e149 / 300)
+    assert found.low < found.value < found.high
+    assert np.isfinite(joint([huge], "log_loss", JudgeSpec()).covariance).all()
+
+
+@pytest.mark.parametrize("name", ["micro", "macro"])
+def test_a_class_named_as_a_mean_of_curves_is_refused(name):
+    made = predictions()
+    renamed = Predictions(made.ids, made.labels, made.logits, ("no", name, "vort"))
+    with pytest.raises(RecordError, match=f"class is called '{name}'.*rename"):
+        evaluate(renamed, JudgeSpec())
 
 
 def test_curves_have_the_areas_that_are_reported():

@@ -8,6 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from lensbench.evaluation.caveats import few_examples, size_of_smallest_class
 from lensbench.evaluation.estimate import Estimate
 from lensbench.evaluation.proportions import wilson_interval
 from lensbench.evaluation.ranking import Booleans, Floats, Integers
@@ -45,7 +46,7 @@ def one_vs_rest(labels: Integers, scores: Floats) -> OneVsRest:
     The AUC of a class is the Mann-Whitney probability that an example of the class scores higher
     than another example, ties counting half. With placements V10 (of each member among the rest)
     and V01 (of each other example among the members), DeLong, DeLong & Clarke-Pearson (1988,
-    Biometrics 44, 837, eq. 3-5) estimate its variance as s10/m + s01/n, where s10 and s01 are the
+    Biometrics 44, 837) estimate its variance as s10/m + s01/n, where s10 and s01 are the
     sample variances of the placements and m and n the numbers of members and others. Here an
     example's influence is its centred placement divided by sqrt(m (m - 1)), or
     sqrt(n (n - 1)), so that the squares add up to that same variance; products of the influences
@@ -135,23 +136,27 @@ def auc_estimate(
     """Return an AUC, or a mean of AUCs, with its interval.
 
     Where the scores separate the classes perfectly, or are all equal, DeLong's error is zero
-    although a finite sample proves nothing for certain; the interval is then that of a proportion
-    among as many examples as the smallest class has.
+    although a finite sample proves nothing for certain; of a class of one example it has no
+    variance to go by. The interval is then that of a proportion among as many examples as the
+    smallest class has.
 
     Args:
         name: Of the estimate.
         value: The AUC.
         influence: (N,) of each example on it.
-        labels: (N,) int64.
+        labels: (N,) int64, the classes that are compared.
         level: Confidence level.
     """
     deviation = float(np.sqrt((influence**2).sum()))
-    if deviation > 0 and 0 < value < 1:
+    is_alone = size_of_smallest_class(labels) == 1
+    if deviation > 0 and 0 < value < 1 and not is_alone:
         low, high = logit_interval(value, deviation, level)
-        method = "DeLong, logit scale"
+        caveat = few_examples(labels)
+        method = f"DeLong, logit scale; {caveat}" if caveat else "DeLong, logit scale"
     else:
         low, high = wilson_of_smallest_class(value, labels, level)
-        method = "Wilson with the size of the smallest class, since DeLong's error is zero"
+        why = "one example has no variance" if is_alone else "DeLong's error is zero"
+        method = f"Wilson with the size of the smallest class, since {why}"
     return Estimate(
         name=name, value=value, low=low, high=high, level=level, method=method, n=len(labels)
     )
@@ -167,7 +172,7 @@ def wilson_of_smallest_class(value: float, labels: Integers, level: float) -> tu
         labels: (N,) int64.
         level: Confidence level.
     """
-    smallest = int(np.unique(labels, return_counts=True)[1].min())
+    smallest = size_of_smallest_class(labels)
     low, high = wilson_interval(round(value * smallest), smallest, level)
     return min(low, value), max(high, value)
 
@@ -175,8 +180,8 @@ def wilson_of_smallest_class(value: float, labels: Integers, level: float) -> tu
 def hanley_mcneil_deviation(auc: float, n_members: int, n_others: int) -> float:
     """Return the standard error of an AUC of which no predictions are known.
 
-    Hanley & McNeil (1982, Radiology 143, 29), eq. 1 with the exponential approximation of their
-    Q1 and Q2.
+    Hanley & McNeil (1982, Radiology 143, 29), with the exponential approximation of their Q1 and
+    Q2.
     """
     q1 = auc / (2 - auc)
     q2 = 2 * auc**2 / (1 + auc)

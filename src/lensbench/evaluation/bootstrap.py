@@ -15,6 +15,9 @@ from lensbench.evaluation.scored import Scored, WeightedMetric
 SEED = 0
 """Of all resamples: the same test images always give the same intervals."""
 
+_ROUNDING = 1e-12
+"""Of sums over examples, of values that are of order one or divided by their size."""
+
 CHUNK = 250
 """Resamples at a time, so that their sums stay in the cache of a core."""
 
@@ -80,7 +83,8 @@ def percentile_interval(
     resamples are all larger than that of the examples, so that plain percentiles would miss it.
     The mean of the resampled values is therefore moved onto the value; where there is no bias,
     these are the plain percentiles. BCa, which corrects for skewness too, would take every metric
-    once more without each example. The bounds stay within the metric's limits and hold the value.
+    once more without each example. The bounds stay within the metric's limits and hold the value;
+    they are NaN where the percentiles are the same but for rounding, or no resample is defined.
 
     Args:
         value: On the examples themselves.
@@ -93,6 +97,8 @@ def percentile_interval(
         return np.nan, np.nan
     shift = defined.mean() - value
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]) - shift
+    if high - low <= _ROUNDING * max(1, abs(value)):
+        return np.nan, np.nan
     return min(max(float(low), limits[0]), value), max(min(float(high), limits[1]), value)
 
 

@@ -10,6 +10,7 @@ from scipy.special import erf
 
 from lensbench.errors import ConfigError, RecordError
 from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.metrics_of_probabilities import LARGEST_LOSS
 from lensbench.evaluation.proportions import proportion_estimate
 from lensbench.evaluation.ranking import Booleans, Floats, Integers
 from lensbench.evaluation.scored import Scored
@@ -55,11 +56,12 @@ class Reliability(BaseModel):
 
 
 def expected_calibration_error(scored: Scored, counts: Floats) -> Floats:
-    """Return the mean distance of accuracy from confidence (Guo et al. 2017, ICML, eq. 3).
+    """Return the mean distance of accuracy from confidence (Guo et al. 2017, ICML, sec. 2).
 
-    In 15 bins that hold about as many examples each; equal confidences share a bin. Bins are
-    those of the examples, not of each resample. Finite bins make it too large: it is above zero
-    for perfect probabilities, and the mean over bootstrap resamples is above the value.
+    In 15 bins of equally many examples, as nearly as can be; equal confidences share a bin. Guo's
+    bins have equal width: values in such bins are other ones, and do not compare with these. Bins
+    are those of the examples, not of each resample. Finite bins make it too large: it is above
+    zero for perfect probabilities, and the mean over bootstrap resamples is above the value.
 
     Args:
         scored: N examples.
@@ -83,19 +85,20 @@ def debiased_calibration_error(scored: Scored, counts: Floats) -> Floats:
     Where probabilities are wrong by a bin's standard error or more, the result is right to a tenth
     of that standard error on average. Of perfect ones 2 - sqrt(2), or 59 %, of the bias stays,
     because the first draw's noise is in the second; `Reliability.error_by_chance` says what to
-    expect of these. A value may be negative.
+    expect of these. Where the subtraction would leave less than nothing, the value is 0: there is
+    no sign of miscalibration, and no more or less of none.
 
     Args:
         scored: N examples.
         counts: (N, B) how often each resample holds each example.
 
     Returns:
-        (B,) float64.
+        (B,) float64 in 0..1.
     """
     binned = _binned(scored.confidence, scored.is_right, counts)
     deviation = np.sqrt(binned.accuracy * (1 - binned.accuracy) / np.maximum(binned.n, 1))
     drawn_again = (binned.share * _folded_normal_mean(binned.gap, deviation)).sum(axis=0)
-    debiased: Floats = 2 * binned.error - drawn_again
+    debiased: Floats = np.maximum(2 * binned.error - drawn_again, 0)
     return debiased
 
 
@@ -103,7 +106,8 @@ def classwise_calibration_error(scored: Scored, counts: Floats) -> Floats:
     """Return the mean over classes of the calibration error of each class's probability.
 
     The probability of each class, of all examples, against the share of the class (Kull et al.
-    2019, NeurIPS, "Beyond temperature scaling"); bins as in `expected_calibration_error`.
+    2019, NeurIPS, "Beyond temperature scaling"). Bins hold equally many examples, as in
+    `expected_calibration_error`; Kull's have equal width, so that values do not compare.
 
     Args:
         scored: N examples.
@@ -177,12 +181,19 @@ def fit_temperature(validation: Predictions) -> float:
 
     Raises:
         RecordError: There is no example or no best temperature: all examples are called right, so
-            that lower is always better; or logits tell nothing of labels, so that higher is.
+            that lower is always better; or logits tell nothing of labels, so that higher is; or
+            logits are too far apart to reckon with.
     """
     n = len(validation.ids)
     if not n:
         raise RecordError("no validation examples: a temperature is fitted to some")
-    below_best = validation.logits - validation.logits.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        below_best = validation.logits - validation.logits.max(axis=1, keepdims=True)
+    if below_best.min() < -LARGEST_LOSS:
+        raise RecordError(
+            f"validation logits lie up to {-below_best.min():.3g} apart, beyond what cross-entropy "
+            "can be reckoned with: training diverged; try a lower learning rate"
+        )
     of_label = below_best[np.arange(n), validation.labels]
 
     def slope(inverse: float) -> float:

@@ -36,7 +36,7 @@ class Estimate(BaseModel):
 
     `low` and `high` bound the interval of confidence `level`; `method` names how it was computed
     and `n` the number of examples behind it. All three numbers are NaN, null in JSON, where the
-    value does not exist.
+    value does not exist, and the bounds alone where nothing bounds it; `method` then says why.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,9 +50,11 @@ class Estimate(BaseModel):
     n: int
 
     def __str__(self) -> str:
-        """Return the value and its interval to four digits, as tables show it."""
+        """Return the value and its interval, if it has one, to four digits, as tables show it."""
         if math.isnan(self.value):
             return "undefined"
+        if math.isnan(self.low):
+            return f"{self.value:.4f}"
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 

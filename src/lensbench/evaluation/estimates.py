@@ -83,7 +83,7 @@ def _of_metric(
         )
     )
     for row, key in enumerate(metric.keys(classes)):
-        value = float(values[row])
+        value, labels = float(values[row]), metric.compared(scored.labels, row)
         if np.isnan(value):
             reason = f"it needs {metric.needs} (examples of each class: {sizes})"
             yield undefined_estimate(key, spec.level, n, reason)
@@ -94,9 +94,9 @@ def _of_metric(
             )
         elif metric.interval == "delong" and metric.influences is not None:
             influence = metric.influences(scored)[1][:, row]
-            yield auc_estimate(key, value, influence, scored.labels, spec.level)
+            yield auc_estimate(key, value, influence, labels, spec.level)
         elif resampled is not None:
-            yield _bootstrapped(metric, key, value, resampled[row], scored.labels, spec)
+            yield _bootstrapped(metric, key, value, resampled[row], labels, spec)
 
 
 def _bootstrapped(
@@ -105,15 +105,19 @@ def _bootstrapped(
     """Return a value with its percentile interval.
 
     Resamples of perfect calls are perfect, although a finite sample proves nothing for certain;
-    the interval is then that of a proportion, as it is for an AUC.
+    where all that is counted was right, or all wrong, the interval is then that of a proportion,
+    as it is for an AUC.
     """
     low, high = percentile_interval(value, resampled, spec.level, metric.limits)
     method = f"stratified bootstrap, {spec.n_resamples} resamples, centred percentiles"
-    if low == high and 0 <= value <= 1:
+    caveat = metric.caveat(labels)
+    if not np.isnan(low):
+        method += f"; {caveat}" if caveat else ""
+    elif metric.reads != "probabilities" and metric.limits == (0, 1) and value in (0, 1):
         low, high = wilson_of_smallest_class(value, labels, spec.level)
         method = "Wilson with the size of the smallest class, since resamples do not vary"
-    elif metric.caveat:
-        method += f"; {metric.caveat}"
+    else:
+        method = "no interval: resamples do not vary"
     return Estimate(
         name=key, value=value, low=low, high=high, level=spec.level, method=method, n=len(labels)
     )

@@ -9,6 +9,7 @@ from sklearn.metrics import auc as area
 from sklearn.metrics import classification_report, roc_curve
 
 from lensbench.config import JudgeSpec
+from lensbench.errors import RecordError
 from lensbench.evaluation.estimate import Evaluation, RocCurve
 from lensbench.evaluation.estimates import estimates_of, scored_of
 from lensbench.evaluation.metrics import METRICS
@@ -16,6 +17,8 @@ from lensbench.evaluation.metrics_of_calls import confusion
 from lensbench.evaluation.ranking import Floats
 from lensbench.evaluation.scored import Scored
 from lensbench.outcome import Predictions
+
+_MACRO, _MICRO = "macro", "micro"
 
 
 def evaluate(predictions: Predictions, spec: JudgeSpec) -> Evaluation:
@@ -25,8 +28,9 @@ def evaluate(predictions: Predictions, spec: JudgeSpec) -> Evaluation:
     NaN, with an `UndefinedMetricWarning` that says why.
 
     Raises:
-        RecordError: There are no predictions.
+        RecordError: There are no predictions, or a class has the name of a mean of curves.
     """
+    _refuse_names_of_means(predictions.classes)
     scored, classes = scored_of(predictions), predictions.classes
     estimates = {one.name: one for one in estimates_of(METRICS.values(), scored, classes, spec)}
     cells = confusion(scored, np.ones((len(scored.labels), 1)))[..., 0]
@@ -45,6 +49,14 @@ def evaluate(predictions: Predictions, spec: JudgeSpec) -> Evaluation:
     )
 
 
+def _refuse_names_of_means(classes: tuple[str, ...]) -> None:
+    taken = [name for name in classes if name in (_MACRO, _MICRO)]
+    if taken:
+        raise RecordError(
+            f"a class is called {taken[0]!r}, as is a mean of ROC curves over classes: rename it"
+        )
+
+
 def _roc_curves(scored: Scored, classes: tuple[str, ...]) -> dict[str, RocCurve]:
     """Return the curves of the classes that have examples and a rest, and their means."""
     curves = {
@@ -54,9 +66,9 @@ def _roc_curves(scored: Scored, classes: tuple[str, ...]) -> dict[str, RocCurve]
     }
     means = {}
     if len(curves) == len(classes):
-        means["macro"] = _mean_curve(list(curves.values()))
+        means[_MACRO] = _mean_curve(list(curves.values()))
     hits = np.eye(scored.n_classes)[scored.labels]
-    means["micro"] = _curve(*roc_curve(hits.ravel(), scored.probabilities.ravel())[:2])
+    means[_MICRO] = _curve(*roc_curve(hits.ravel(), scored.probabilities.ravel())[:2])
     return curves | means
 
 

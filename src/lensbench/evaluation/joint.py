@@ -23,7 +23,7 @@ class Joint:
         values: (R,) NaN where the metric is undefined.
         covariance: (R, R) of the errors that these test examples give the values, with NaN in
             the rows and columns of undefined ones. The variance of a difference follows from it.
-        method: How the covariance was computed, as a clause.
+        method: How the covariance was computed, as a clause, and what it does not see.
         n: The number of examples.
     """
 
@@ -53,7 +53,9 @@ def joint(predictions: Sequence[Predictions], key: str, spec: JudgeSpec) -> Join
     models, classes = _aligned(predictions), predictions[0].classes
     metric = metric_of(key, classes)
     row = metric.keys(classes).index(key)
-    n = len(models[0].labels)
+    labels = models[0].labels
+    n, caveat = len(labels), metric.caveat(metric.compared(labels, row))
+    unseen = f"; {caveat}" if caveat else ""
     if metric.influences is not None:
         values, influences = zip(*(metric.influences(model) for model in models), strict=True)
         errors = np.stack([one[:, row] for one in influences])
@@ -64,7 +66,8 @@ def joint(predictions: Sequence[Predictions], key: str, spec: JudgeSpec) -> Join
                 "DeLong's influences of the common examples"
                 if metric.interval == "delong"
                 else "influences of the common examples, stratified by class"
-            ),
+            )
+            + unseen,
             n=n,
         )
     resampled = bootstrap(models, {key: metric.weighted}, spec.n_resamples)[key]
@@ -74,7 +77,7 @@ def joint(predictions: Sequence[Predictions], key: str, spec: JudgeSpec) -> Join
         covariance=_covariance(
             values_of_models, resampled[:, row] if metric.per_class else resampled
         ),
-        method=f"paired bootstrap stratified by class, {spec.n_resamples:,} resamples",
+        method=f"paired bootstrap stratified by class, {spec.n_resamples:,} resamples{unseen}",
         n=n,
     )
 

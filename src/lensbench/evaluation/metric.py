@@ -8,9 +8,11 @@ from typing import Literal
 
 import numpy as np
 
+from lensbench.evaluation import caveats
+from lensbench.evaluation.caveats import Caveat
 from lensbench.evaluation.influences import Influences
 from lensbench.evaluation.metrics_of_calls import Counted
-from lensbench.evaluation.ranking import Floats
+from lensbench.evaluation.ranking import Floats, Integers
 from lensbench.evaluation.scored import Scored, WeightedMetric
 
 
@@ -32,7 +34,7 @@ class Metric:
         best: Its value for perfect predictions: the label at probability 1.
         worst: The least favourable value there is.
         greater_is_better: Whether the best value is the greatest.
-        caveat: What its interval does not see, as a clause.
+        caveat: What the bootstrap of it, or its influences, do not see.
         mean_of: The metric of each class that it is the mean of, if it is one.
         counted: What it is a share of what, if it is one.
         influences: Of each example on it, if its error is a sum over examples.
@@ -49,7 +51,7 @@ class Metric:
     best: float = 1.0
     worst: float = 0.0
     greater_is_better: bool = True
-    caveat: str = ""
+    caveat: Caveat = caveats.none
     mean_of: str | None = None
     counted: Callable[[Scored, Floats], Counted] | None = None
     influences: Influences | None = None
@@ -62,6 +64,19 @@ class Metric:
         """Return what one of its keys is called in tables and plots."""
         _, slash, one = key.partition("/")
         return f"{self.title} of {one}" if slash else self.title
+
+    def compared(self, labels: Integers, row: int) -> Integers:
+        """Return the labels that one of its estimates compares.
+
+        Args:
+            labels: (N,) int64 in 0..K-1.
+            row: Which of its `keys`.
+
+        Returns:
+            (N,) int64: if each class has an estimate, 1 for examples of the class and 0 for
+            others; the labels themselves if not.
+        """
+        return (labels == row).astype(np.int64) if self.per_class else labels
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
 from lensbench.errors import ConfigError
-from lensbench.evaluation import influences
+from lensbench.evaluation import caveats, influences
 from lensbench.evaluation import metrics_of_calls as calls
 from lensbench.evaluation import metrics_of_probabilities as probabilities
 from lensbench.evaluation import metrics_of_ranks as ranks
@@ -35,7 +35,6 @@ def _share_of(counted: Callable[[Scored, Floats], Counted]) -> WeightedMetric:
 
 
 _BOTH = "examples of the class and examples of others"
-_OF_AN_EXTREME = "too narrow, since resamples have no higher score than the highest one seen"
 _ALL = "examples of every class"
 
 METRICS: dict[str, Metric] = {
@@ -51,6 +50,7 @@ METRICS: dict[str, Metric] = {
             needs=_ALL,
             mean_of="auc_ovr",
             influences=influences.auc_ovr_macro,
+            caveat=caveats.few_examples,
         ),
         Metric(
             "auc_ovr_micro",
@@ -60,6 +60,7 @@ METRICS: dict[str, Metric] = {
             "delong",
             "ranks",
             influences=influences.auc_ovr_micro,
+            caveat=caveats.few_examples,
         ),
         Metric(
             "auc_ovo",
@@ -70,6 +71,7 @@ METRICS: dict[str, Metric] = {
             "ranks",
             needs=_ALL,
             influences=influences.auc_ovo,
+            caveat=caveats.few_examples,
         ),
         Metric(
             "auc_ovr",
@@ -81,6 +83,7 @@ METRICS: dict[str, Metric] = {
             needs=_BOTH,
             per_class=True,
             influences=influences.auc_ovr,
+            caveat=caveats.few_examples,
         ),
         Metric(
             ACCURACY,
@@ -102,6 +105,7 @@ METRICS: dict[str, Metric] = {
             needs="examples that are called the class",
             per_class=True,
             counted=calls.right_of_called,
+            caveat=caveats.few_examples,
         ),
         Metric(
             "recall",
@@ -114,6 +118,7 @@ METRICS: dict[str, Metric] = {
             per_class=True,
             counted=calls.right_of_class,
             influences=influences.recall,
+            caveat=caveats.few_examples,
         ),
         Metric(
             "f1",
@@ -124,6 +129,7 @@ METRICS: dict[str, Metric] = {
             "calls",
             needs="examples of the class",
             per_class=True,
+            caveat=caveats.few_examples,
         ),
         Metric(
             "f1_macro",
@@ -134,6 +140,7 @@ METRICS: dict[str, Metric] = {
             "calls",
             needs=_ALL,
             mean_of="f1",
+            caveat=caveats.few_examples,
         ),
         Metric(
             "mcc",
@@ -154,6 +161,7 @@ METRICS: dict[str, Metric] = {
             "ranks",
             needs="examples of the class",
             per_class=True,
+            caveat=caveats.few_examples,
         ),
         Metric(
             "average_precision_macro",
@@ -164,6 +172,7 @@ METRICS: dict[str, Metric] = {
             "ranks",
             needs=_ALL,
             mean_of="average_precision",
+            caveat=caveats.few_examples,
         ),
         *(
             Metric(
@@ -175,6 +184,7 @@ METRICS: dict[str, Metric] = {
                 "ranks",
                 needs=_BOTH,
                 per_class=True,
+                caveat=caveats.few_false_positives(ranks.share_of_others(rate)),
             )
             for rate in (0.001, 0.01)
         ),
@@ -189,9 +199,9 @@ METRICS: dict[str, Metric] = {
                 "ranks",
                 needs=f"examples of the class and more than {n} of others",
                 per_class=True,
-                caveat=caveat,
+                caveat=caveats.few_false_positives(ranks.number_of_others(n)),
             )
-            for n, caveat in ((0, _OF_AN_EXTREME), (10, ""))
+            for n in (0, 10)
         ),
         Metric(
             "log_loss",
@@ -200,6 +210,7 @@ METRICS: dict[str, Metric] = {
             probabilities.log_loss,
             "bootstrap",
             "probabilities",
+            needs="logits less than 1e150 apart",
             best=0.0,
             worst=math.inf,
             greater_is_better=False,
@@ -220,35 +231,41 @@ METRICS: dict[str, Metric] = {
         Metric(
             "ece",
             "calibration error",
-            "Mean distance of accuracy from confidence, 15 bins of equal size (Guo et al. 2017)",
+            "Mean distance of accuracy from confidence, as Guo et al. (2017), but in 15 bins of "
+            "equally many examples",
             expected_calibration_error,
             "bootstrap",
             "probabilities",
             best=0.0,
             worst=1.0,
             greater_is_better=False,
+            caveat=caveats.noise_of_bins,
         ),
         Metric(
             "ece_debiased",
             "debiased calibration error",
-            "Calibration error less what finite bins add to it (Kumar et al. 2019)",
+            "Calibration error less what finite bins add to it, 0 if that is more (Kumar et al. "
+            "2019)",
             debiased_calibration_error,
             "bootstrap",
             "probabilities",
             best=0.0,
             worst=1.0,
             greater_is_better=False,
+            caveat=caveats.noise_that_stays,
         ),
         Metric(
             "ece_classwise",
             "classwise calibration error",
-            "Mean over classes of each probability's calibration error (Kull et al. 2019)",
+            "Mean over classes of each probability's calibration error, as Kull et al. (2019), but "
+            "in 15 bins of equally many examples",
             classwise_calibration_error,
             "bootstrap",
             "probabilities",
             best=0.0,
             worst=1.0,
             greater_is_better=False,
+            caveat=caveats.noise_of_bins,
         ),
         Metric(
             "aurc",

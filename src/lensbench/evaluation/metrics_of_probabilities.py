@@ -11,11 +11,14 @@ from lensbench.evaluation.proportions import share
 from lensbench.evaluation.ranking import Floats
 from lensbench.evaluation.scored import Scored
 
+LARGEST_LOSS = 1e150
+"""The squares of larger ones, of which variances are made, are beyond the largest float."""
+
 
 def losses(scored: Scored) -> Floats:
-    """(N,) minus the log of the label's probability, in nats."""
-    picked: Floats = -scored.log_probabilities[np.arange(len(scored.labels)), scored.labels]
-    return picked
+    """(N,) minus the log of the label's probability, in nats; NaN above `LARGEST_LOSS`."""
+    picked = -scored.log_probabilities[np.arange(len(scored.labels)), scored.labels]
+    return np.where(picked <= LARGEST_LOSS, picked, np.nan)
 
 
 def squared_errors(scored: Scored) -> Floats:
@@ -26,7 +29,7 @@ def squared_errors(scored: Scored) -> Floats:
 
 
 def log_loss(scored: Scored, counts: Floats) -> Floats:
-    """(B,) mean of `losses`."""
+    """(B,) mean of `losses`, NaN if one of them is."""
     return share(losses(scored) @ counts, counts.sum(axis=0))
 
 

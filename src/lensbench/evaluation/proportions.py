@@ -23,7 +23,7 @@ def share(hits: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float
 
 
 def wilson_interval(n_hits: int, n: int, level: float) -> tuple[float, float]:
-    """Return the score interval of a proportion (Wilson 1927, JASA 22, 209, eq. 1).
+    """Return the score interval of a proportion (Wilson 1927, JASA 22, 209).
 
     With n = 0 nothing is known: (0, 1).
 

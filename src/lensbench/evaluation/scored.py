@@ -27,7 +27,8 @@ class Scored:
     Attributes:
         labels: (N,) int64 in 0..K-1.
         probabilities: (N, K) float64, each row of sum 1.
-        log_probabilities: (N, K) float64, finite where a probability underflows to 0.
+        log_probabilities: (N, K) float64, finite where a probability underflows to 0, unless
+            logits lie further apart than the largest float.
     """
 
     labels: Integers
@@ -43,9 +44,11 @@ class Scored:
         """
         order = np.argsort(predictions.ids, kind="stable")
         logits = predictions.logits
-        shifted = logits - logits.max(axis=1, keepdims=True)
+        with np.errstate(over="ignore"):
+            shifted = logits - logits.max(axis=1, keepdims=True)
+            probabilities = predictions.probabilities
         logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        return cls(predictions.labels[order], predictions.probabilities[order], logs[order])
+        return cls(predictions.labels[order], probabilities[order], logs[order])
 
     @property
     def n_classes(self) -> int:
