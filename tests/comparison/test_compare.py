@@ -86,7 +86,7 @@ def store(root: Path, name: str, scores: np.ndarray, **changes) -> Path:
             ),
             history=History(epochs=(epoch,), kept_epoch=1),
             timing=Timing(fit_seconds=60, n_train_images_per_second=1),
-            evaluation=evaluate(predictions, JudgeSpec()),
+            evaluation=evaluate(predictions, JudgeSpec(n_resamples=100)),
             files={"test": "predictions_test.npz"},
         )
     )
