@@ -91,6 +91,22 @@ class Scored:
         confidence: Floats = self.probabilities.max(axis=1)
         return confidence
 
+    @cached_property
+    def errors_by_confidence(self) -> tuple[Sums, Sums]:
+        """Sums of examples, and of wrong ones, along falling confidence.
+
+        With G confidences at which an example is wrong, the first has 2 G + 1 rows: for each of
+        them the examples since the one before, and then those at it; in the end the rest. The
+        second has G rows, the wrong examples at each.
+        """
+        levels = np.unique(-self.confidence[~self.is_right])
+        place = np.searchsorted(levels, -self.confidence, side="left")
+        is_at = np.isin(-self.confidence, levels)
+        return (
+            group_sums(2 * place + is_at, 2 * len(levels) + 1),
+            group_sums(np.where(self.is_right, -1, place), len(levels)),
+        )
+
 
 WeightedMetric: TypeAlias = Callable[[Scored, Floats], Floats]
 """From N examples and (N, B) counts, how often each resample holds each example, to (B,) values,

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from lensbench.errors import RecordError
 from lensbench.evaluation.estimate import Estimate
 from lensbench.evaluation.proportions import proportion_estimate
-from lensbench.evaluation.ranking import Floats
+from lensbench.evaluation.ranking import Floats, cumulate
 from lensbench.evaluation.scored import Scored
 from lensbench.outcome import Predictions
 
@@ -42,11 +42,12 @@ def area_under_risk_coverage(scored: Scored, counts: Floats) -> Floats:
     """Return the mean risk over the coverages 1/n, 2/n, ... 1, the most confident first.
 
     The risk-coverage curve is that of Geifman & El-Yaniv (2017, NeurIPS), its area as in Geifman,
-    Uziel & El-Yaniv (2019, ICLR). Examples of equal confidence, as are the copies of one in a
-    resample, can be accepted in any order: the value is the mean over all orders. When e of m
-    tied ones are wrong, j of them hold j e / m wrong ones on average, so that after W accepted
-    with E wrong they add the sum over j = 1..m of (E + j e/m) / (W + j), which is
-    e + (E - W e/m) (H(W + m) - H(W)) with the harmonic numbers H.
+    Uziel & El-Yaniv (2019, ICLR). A wrong example that is accepted as the r-th is part of the risk
+    from then on, so with n accepted in all it adds (H(n) - H(r - 1)) / n with the harmonic numbers
+    H: only wrong examples have to be looked at. Examples of equal confidence, as are the copies of
+    one in a resample, can be accepted in any order: the value is the mean over all orders. Of m
+    tied ones after W others, a wrong one adds H(n) - H(W + m) beyond them, and among them
+    1 - W (H(W + m) - H(W)) / m on average.
 
     Args:
         scored: N examples.
@@ -55,14 +56,13 @@ def area_under_risk_coverage(scored: Scored, counts: Floats) -> Floats:
     Returns:
         (B,) float64 in 0..1.
     """
-    n_tied, n_tied_wrong = _tied(scored, counts)
-    covered, wrong = n_tied.cumsum(axis=0), n_tied_wrong.cumsum(axis=0)
-    rate = n_tied_wrong / np.maximum(n_tied, 1)
-    excess = wrong - n_tied_wrong - rate * (covered - n_tied)
-    harmonic = np.cumsum(1 / np.arange(1, covered[-1].max() + 1))
-    harmonic = np.concatenate([[0], harmonic])[covered.astype(np.int64)]
-    excess[1:] *= np.diff(harmonic, axis=0)
-    area: Floats = (wrong[-1] + excess.sum(axis=0)) / covered[-1]
+    all_counts, wrong_counts = scored.errors_by_confidence
+    accepted = cumulate(all_counts @ counts)
+    before, until, n = accepted[:-1:2], accepted[1::2], accepted[-1]
+    harmonic = np.concatenate([[0], np.cumsum(1 / np.arange(1, n.max() + 1))])
+    at_before, at_until, at_end = (harmonic[one.astype(np.int64)] for one in (before, until, n))
+    among = 1 - before * (at_until - at_before) / np.maximum(until - before, 1)
+    area: Floats = ((wrong_counts @ counts) * (at_end - at_until + among)).sum(axis=0) / n
     return area
 
 
