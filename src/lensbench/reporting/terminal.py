@@ -27,19 +27,17 @@ def ranking_table(comparison: Comparison) -> Table:
         caption=f"Times on {escape(machines.pop())}" if is_one_machine else None,
     )
     level = f"{comparison.entries[0].auc.level:.0%}" if comparison.entries else ""
-    table.add_column("")
+    table.add_column("tier")
     table.add_column("model", overflow="fold")
     ranked_apart = comparison.metric not in (MACRO_AUC, ACCURACY)
     first = comparison.quantity if ranked_apart else "macro AUC"
     for metric in (first, "accuracy"):
         table.add_column(f"{metric} ({level})", no_wrap=True)
-    table.add_column("tier")
     if is_one_machine:
         table.add_column("minutes", justify="right")
-    for rank, entry in enumerate(comparison.entries, start=1):
-        cells = ["best" if entry.tied else str(rank), escape(entry.name)]
+    for entry in comparison.entries:
+        cells = [entry.letters, escape(entry.name)]
         cells += [_short(entry.estimate if ranked_apart else entry.auc), _short(entry.accuracy)]
-        cells.append(entry.letters)
         if is_one_machine:
             cells.append("" if entry.minutes is None else f"{entry.minutes:.1f}")
         table.add_row(*cells)
