@@ -29,8 +29,14 @@ def draw_pairwise(comparison: Comparison, ax: Axes | None = None) -> Axes:
     n = len(names)
     level = comparison.pairs[0].difference.level
     differ = np.zeros((n, n))
-    side = 2.6 + 0.5 * n
-    ax = ax or new_axes(side + 1, side)
+    note = wrapped(
+        f"Above the diagonal Holm-corrected p-values, below it differences. Blue: told apart at "
+        f"{level:.0%}. Models that share a letter are not. {comparison.test[0].upper()}"
+        f"{comparison.test[1:]}.",
+        72,
+    )
+    width = max(7.0, 3 + 0.52 * n)
+    ax = ax or new_axes(width, 2.6 + 0.52 * n + 0.17 * note.count("\n"))
     small: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "color": INK}
     for (i, j), pair in zip(itertools.combinations(range(n), 2), comparison.pairs, strict=True):
         differ[i, j] = differ[j, i] = pair.p_holm <= 1 - level
@@ -50,13 +56,9 @@ def draw_pairwise(comparison: Comparison, ax: Axes | None = None) -> Axes:
     ax.grid(which="minor", color="white", linewidth=2)
     ax.tick_params(which="both", length=0)
     ax.spines[:].set_visible(False)
-    ax.set_title(f"{comparison.quantity}: every model against every other")
-    note = (
-        f"Above the diagonal Holm-corrected p-values, below it differences. Blue: told apart at "
-        f"{level:.0%}. Models that share a letter are not. {comparison.test[0].upper()}"
-        f"{comparison.test[1:]}."
-    )
-    ax.set_xlabel(wrapped(note, int(9 * side)), labelpad=10, loc="left")
+    figure = ax.figure
+    figure.suptitle(f"Every model against every other: {comparison.quantity}", x=0.02, ha="left")
+    figure.supxlabel(note, x=0.02, ha="left", fontsize=9)
     return ax
 
 

@@ -24,7 +24,9 @@ def draw_reliability(
         title: Whose reliability it is.
         ax: Where to draw; a new figure otherwise.
     """
-    ax = ax or new_axes(5.4, 5.75 + 0.19 * len(reliabilities))
+    title = wrapped(title or "", 46)
+    n_lines = title.count("\n") + sum(wrapped(name, 30).count("\n") + 1 for name in reliabilities)
+    ax = ax or new_axes(5.4, 5.9 + 0.24 * n_lines)
     lowest = 1.0
     for i, (name, reliability) in enumerate(reliabilities.items()):
         confidence = [one.confidence for one in reliability.bins]
@@ -51,5 +53,5 @@ def draw_reliability(
     ax.set_ylabel(f"Accuracy with {' or '.join(sorted(levels))} interval")
     legend_below(ax, title="Expected calibration error")
     if title:
-        ax.set_title(wrapped(title, 46))
+        ax.set_title(title)
     return ax

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from matplotlib.text import Text
+
+from lensbench.comparison.compare import Comparison, Pair, compare
+from lensbench.errors import ComparisonError
+from lensbench.evaluation.estimate import Estimate
+from lensbench.figures import draw_pairwise
+from lensbench.figures.style import BLUE, FAINT
+
+
+def with_pairs(comparison: Comparison) -> Comparison:
+    """Every pair with the best is told apart, no other is."""
+    pairs = tuple(
+        Pair(
+            first=one.name,
+            second=other.name,
+            difference=Estimate(
+                name="difference", value=0.0123, low=0, high=1, level=0.95, method="", n=9
+            ),
+            p_value=0.001,
+            p_holm=0.0004 if i == 0 else 0.27,
+            method="made up",
+        )
+        for (i, one), (_, other) in itertools.combinations(enumerate(comparison.entries), 2)
+    )
+    return replace(comparison, pairs=pairs)
+
+
+def test_p_values_stand_above_the_diagonal_and_differences_below(make_comparison):
+    ax = draw_pairwise(with_pairs(make_comparison(4)))
+    cells = {text.get_position(): text.get_text() for text in ax.texts}
+    assert cells[1, 0] == "<0.001"
+    assert cells[0, 1] == "0.0123"
+    assert cells[3, 2] == "0.27"
+    assert len(cells) == 12
+
+
+def test_colour_tells_who_is_told_apart(make_comparison):
+    (image,) = draw_pairwise(with_pairs(make_comparison(3))).images
+    assert image.get_array().tolist() == [[0, 1, 1], [1, 0, 0], [1, 0, 0]]
+    assert image.cmap.colors == [FAINT, BLUE]
+
+
+@pytest.mark.parametrize("n", [2, 3, 23])
+def test_everything_lies_on_the_page(make_comparison, n):
+    figure = draw_pairwise(with_pairs(make_comparison(n))).figure
+    figure.draw_without_rendering()
+    page = figure.bbox
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text():
+            box = text.get_window_extent()
+            assert page.x0 <= box.x0, text
+            assert box.x1 <= page.x1, text
+            assert page.y0 <= box.y0, text
+            assert box.y1 <= page.y1, text
+
+
+def test_nothing_to_compare_is_an_error():
+    with pytest.raises(ComparisonError, match="no two finished runs"):
+        draw_pairwise(compare([]))
