@@ -47,7 +47,7 @@ def draw_reliability(
     ax.plot((0, 1), (0, 1), color="#bbbbbb", linewidth=1, zorder=1)
     margin = (1 - lowest) / 50
     ax.set(xlim=(lowest - margin, 1 + margin), ylim=(lowest - margin, 1 + margin))
-    ax.set_aspect("equal")
+    ax.set_aspect("equal", anchor="N")
     levels = {f"{one.accuracy.level:.0%}" for r in reliabilities.values() for one in r.bins}
     ax.set_xlabel("Confidence, mean of a bin")
     ax.set_ylabel(f"Accuracy with {' or '.join(sorted(levels))} interval")
