@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from lensbench.comparison.compare import Comparison, rank
-from lensbench.comparison.compare import compare as compare_records
 from lensbench.config import (
     RECIPES,
     DataSpec,
@@ -26,11 +24,12 @@ from lensbench.config import (
     run_name,
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
-from lensbench.evaluation.metrics import MACRO_AUC
+from lensbench.evaluation.estimate import MACRO_AUC
 from lensbench.runs.store import NATIVE, Layout, RunStore, find_records, load_predictions
 from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, resolve
 
 if TYPE_CHECKING:
+    from lensbench.comparison.compare import Comparison
     from lensbench.data.finding import Audit
     from lensbench.reporting.plots import Plots
     from lensbench.reporting.report import FullReport, Report
@@ -196,6 +195,7 @@ def run(
     Raises:
         LensbenchError: Settings, weights or data that cannot be used, before anything is trained.
     """
+    from lensbench.comparison.compare import compare as compare_records
     from lensbench.reporting.report import write_report
     from lensbench.sweep import Job, sweep
 
@@ -268,6 +268,8 @@ def compare(
         ConfigError: There is no such metric.
         ComparisonError: The runs were tested on different images.
     """
+    from lensbench.comparison.compare import compare as compare_records
+
     comparison = compare_records(_records(paths, layout), judge, metric)
     if out is None:
         return comparison, None
@@ -313,6 +315,7 @@ def report(
         ConfigError: There is no such metric, or only one of `table` and `by` is given.
         ComparisonError: The runs were tested on different images.
     """
+    from lensbench.comparison.compare import compare as compare_records
     from lensbench.data.table import read_ids_and
     from lensbench.reporting.report import write_full_report
     from lensbench.runs.cost import COSTS, Costs
@@ -367,6 +370,7 @@ def evaluate(
         ConfigError: Two models have the same name, or there is no such metric.
         ComparisonError: They are of different examples.
     """
+    from lensbench.comparison.compare import rank
     from lensbench.comparison.judged import judge_predictions
     from lensbench.evaluation.estimate import undefined_told_otherwise
     from lensbench.evaluation.evaluate import evaluate as evaluate_predictions
@@ -470,6 +474,7 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
     Raises:
         RecordError: There are no records at all.
     """
+    from lensbench.comparison.compare import compare as compare_records
     from lensbench.reporting.plots import plot_comparison, plot_run
     from lensbench.runs.record import RunRecord
 

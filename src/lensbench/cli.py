@@ -15,7 +15,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from lensbench import api
-from lensbench.comparison.compare import Comparison
 from lensbench.config import (
     RECIPES,
     AcceptableFinding,
@@ -28,13 +27,13 @@ from lensbench.config import (
     SplitSpec,
 )
 from lensbench.errors import ConfigError, LensbenchError
-from lensbench.evaluation.metrics import MACRO_AUC
-from lensbench.reporting.terminal import costs_table, estimates_table, ranking_table
+from lensbench.evaluation.estimate import MACRO_AUC
 from lensbench.runs.foreign import Scores
 from lensbench.simulation import CLASSES, KNOBS, POPULATIONS, named_population
 from lensbench.zoo.names import CONTRACT_MODELS, list_models
 
 if TYPE_CHECKING:
+    from lensbench.comparison.compare import Comparison
     from lensbench.reporting.report import Report
 
 _ERROR = 2
@@ -360,6 +359,8 @@ def evaluate(
         labels: The labels of .npy files.
         scores: What the scores are; auto takes rows that add up to 1 for probabilities.
     """
+    from lensbench.reporting.terminal import estimates_table
+
     comparison = api.evaluate(
         predictions,
         out,
@@ -393,6 +394,8 @@ def time(
         n_repeats: How often each speed is measured in each round.
         n_rounds: How often each model has its turn.
     """
+    from lensbench.reporting.terminal import costs_table
+
     costs = api.time(
         runs,
         machine=machine,
@@ -466,6 +469,8 @@ def show(result: api.SweepResult) -> int:
 
 def show_comparison(comparison: Comparison, report: Report | None) -> int:
     """Print the ranking, the verdict and where the files are; return the exit status."""
+    from lensbench.reporting.terminal import ranking_table
+
     if comparison.entries:
         Console().print(ranking_table(comparison))
         _say(comparison.verdict)

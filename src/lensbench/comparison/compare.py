@@ -18,8 +18,8 @@ from lensbench.comparison.ties import compact_letters
 from lensbench.comparison.variance import interval_within, of_mean
 from lensbench.config import JudgeSpec
 from lensbench.errors import ComparisonError, RecordError
-from lensbench.evaluation.estimate import Estimate
-from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC, metric_of
+from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
+from lensbench.evaluation.metrics import metric_of
 from lensbench.runs.record import RunRecord
 from lensbench.runs.store import differ_in_seed_alone
 

@@ -13,10 +13,10 @@ import numpy as np
 from lensbench.config import JudgeSpec
 from lensbench.errors import ComparisonError, RecordError
 from lensbench.evaluation.auc import hanley_mcneil_deviation, logit_interval
-from lensbench.evaluation.estimate import Estimate, undefined_told_otherwise
+from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate, undefined_told_otherwise
 from lensbench.evaluation.estimates import estimate
 from lensbench.evaluation.joint import Joint, joint
-from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC, metric_of
+from lensbench.evaluation.metrics import metric_of
 from lensbench.evaluation.proportions import proportion_estimate
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord, TestResults

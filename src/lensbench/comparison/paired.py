@@ -13,9 +13,8 @@ from scipy import special
 from lensbench.comparison.judged import Judged
 from lensbench.comparison.ties import holm
 from lensbench.comparison.variance import Rows, of_difference
-from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.estimate import ACCURACY, Estimate
 from lensbench.evaluation.joint import Joint
-from lensbench.evaluation.metrics import ACCURACY
 from lensbench.evaluation.scored import Scored
 
 _MCNEMAR = "McNemar's exact test"

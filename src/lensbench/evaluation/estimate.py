@@ -10,6 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+MACRO_AUC = "auc_ovr_macro"
+ACCURACY = "accuracy"
+
 
 class UndefinedMetricWarning(UserWarning):
     """A metric does not exist on these examples; its value and bounds are NaN."""

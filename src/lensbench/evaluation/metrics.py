@@ -19,15 +19,13 @@ from lensbench.evaluation.calibration import (
     debiased_calibration_error,
     expected_calibration_error,
 )
+from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC
 from lensbench.evaluation.metric import Metric
 from lensbench.evaluation.metrics_of_calls import Counted
 from lensbench.evaluation.proportions import share
 from lensbench.evaluation.ranking import Floats
 from lensbench.evaluation.scored import Scored, WeightedMetric
 from lensbench.evaluation.selective import area_under_risk_coverage
-
-MACRO_AUC = "auc_ovr_macro"
-ACCURACY = "accuracy"
 
 
 def _share_of(counted: Callable[[Scored, Floats], Counted]) -> WeightedMetric:

@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.errors import ComparisonError
-from lensbench.evaluation.estimate import Estimate
-from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC
+from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
 from lensbench.figures.style import BLUE, GREY, legend_below, new_axes, styled, wrapped
 
 _FLOORS = (*(percent / 100 for percent in range(99, 89, -1)), 0.85, 0.8, 0.7, 0.6, 0.5, 0.0)

@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.comparison.judged import Judged
-from lensbench.evaluation.estimate import Estimate
-from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC
+from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
 from lensbench.figures.times import APART, minutes_text
 from lensbench.reporting.plots import Plots
 from lensbench.runs.record import Environment

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.cost import Cost
-from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC
+from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC
 from lensbench.reporting.markdown import escaped
 from lensbench.runs.store import write_whole
 

@@ -9,8 +9,7 @@ from rich.table import Table
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.cost import Throughput
-from lensbench.evaluation.estimate import Estimate
-from lensbench.evaluation.metrics import ACCURACY, MACRO_AUC
+from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
 from lensbench.runs.cost import Costs
 
 
