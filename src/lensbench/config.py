@@ -17,6 +17,9 @@ SplitConvention = Literal[DefaultSplit, "kfold", "csv"]
 AcceptableFinding = Literal["contradiction", "leak", "near-contradiction", "near-leak"]
 """Errors of a data set with which a model could be trained, but not honestly tested."""
 
+Selection = Literal["all", "greedy"]
+"""Who is a member of an ensemble: every candidate, or whom `evaluation.ensemble` selects."""
+
 DATASET_URL = "https://drive.google.com/file/d/1ZEyNMEO43u3qhJAwJeBZxFBEYc_pVYZQ/view"
 """Where DeepLense publishes the archive of Common Test I."""
 

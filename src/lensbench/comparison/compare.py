@@ -19,6 +19,7 @@ from lensbench.comparison.variance import interval_within, of_mean
 from lensbench.config import JudgeSpec
 from lensbench.errors import ComparisonError, RecordError
 from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
+from lensbench.evaluation.matching import difference
 from lensbench.evaluation.metrics import metric_of
 from lensbench.runs.record import RunRecord
 from lensbench.runs.store import differ_in_seed_alone
@@ -269,10 +270,10 @@ def _with_classes_in_one_order(runs: Sequence[Judged]) -> list[Judged]:
 def _require_same_test(runs: Sequence[Judged]) -> None:
     known = [run for run in runs if run.test_fingerprint is not None]
     for one, other in (*itertools.pairwise(runs), *itertools.pairwise(known)):
-        difference = _difference(one, other)
-        if difference:
+        found = _difference(one, other)
+        if found:
             raise ComparisonError(
-                f"{one.name} and {other.name} cannot be compared: {difference}. Compare only "
+                f"{one.name} and {other.name} cannot be compared: {found}. Compare only "
                 f"runs on the same test images ({one.path}, {other.path})."
             )
 
@@ -285,17 +286,11 @@ def _difference(one: Judged, other: Judged) -> str | None:
         return None
     if mine is None or theirs is None:
         return "one of them has no predictions, so nobody can know if its test images are the same"
-    if mine.classes != theirs.classes:
-        return f"their classes are {mine.classes} and {theirs.classes}"
-    if not np.array_equal(mine.ids, theirs.ids):
-        n_common = len(np.intersect1d(mine.ids, theirs.ids))
-        return f"only {n_common} of {len(mine.ids)} and {len(theirs.ids)} test images are the same"
+    found = difference(mine, theirs)
     fingerprints = {one.test_fingerprint, other.test_fingerprint} - {None}
-    if len(fingerprints) > 1:
+    if found is None and len(fingerprints) > 1:
         return "their test images have the same names but not the same contents"
-    if not np.array_equal(mine.labels, theirs.labels):
-        return f"{int((mine.labels != theirs.labels).sum())} test images have different labels"
-    return None
+    return found
 
 
 def _models(runs: Sequence[Judged]) -> list[list[int]]:
