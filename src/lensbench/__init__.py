@@ -1,14 +1,17 @@
 """Classify strong gravitational lenses by their substructure, and compare classifiers honestly.
 
 The functions here are the verbs of the command line: `simulate` (and its `preview`), `verify`,
-`run`, `compare`, `report`, `evaluate`, `time`, `plots` and `explain`; `list_models` searches names.
+`run`, `compare`, `report`, `evaluate`, `ensemble`, `time`, `plots` and `explain`; `list_models`
+searches names.
 Nothing heavy happens at import.
 """
 
 from lensbench.api import (
+    EnsembleResult,
     SweepResult,
     choose_recipe,
     compare,
+    ensemble,
     evaluate,
     explain,
     plots,
@@ -41,6 +44,7 @@ __all__ = [
     "RECIPES",
     "ContractModel",
     "DataSpec",
+    "EnsembleResult",
     "Estimate",
     "JudgeSpec",
     "LensbenchError",
@@ -53,6 +57,7 @@ __all__ = [
     "choose_recipe",
     "compare",
     "contract_layout",
+    "ensemble",
     "evaluate",
     "explain",
     "list_models",

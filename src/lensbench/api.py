@@ -19,6 +19,7 @@ from lensbench.config import (
     MachineSpec,
     Recipe,
     RunConfig,
+    Selection,
     Spec,
     SplitSpec,
     run_name,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lensbench.reporting.report import FullReport, Report
     from lensbench.runs.cost import Costs
     from lensbench.runs.foreign import Scores
+    from lensbench.runs.record import EnsembleSummary
     from lensbench.simulation.population import Population
     from lensbench.sweep import JobOutcome
 
@@ -51,6 +53,15 @@ class SweepResult:
     comparison: Comparison
     report: Report | None
     """None if no run is finished."""
+
+
+@dataclass(frozen=True)
+class EnsembleResult:
+    """An ensemble, where its record lies, and the comparison of it with all candidates."""
+
+    summary: EnsembleSummary
+    record: Path
+    comparison: Comparison
 
 
 def simulate(
@@ -411,6 +422,80 @@ def evaluate(
             read.save(store.predictions("test"))
             store.finish(record)
     return comparison
+
+
+def ensemble(
+    paths: Iterable[str | Path],
+    out: str | Path | None = None,
+    *,
+    members: Sequence[str] = (),
+    select: Selection = "greedy",
+    name: str = "Ensemble",
+    metric: str = MACRO_AUC,
+    judge: JudgeSpec = JudgeSpec(),
+) -> EnsembleResult:
+    """Make one classifier of several finished runs: the mean of their calibrated probabilities.
+
+    Temperatures, members and weights are fitted to the validation predictions that the runs keep.
+    The test predictions are put together once, after that. The ensemble gets a record of its own,
+    so that `compare` and `report` take it like a run; an older one of its name moves to
+    `superseded/`.
+
+    Args:
+        paths: Records, or folders that hold some.
+        out: Folder that gets the ensemble's own (default: the first of `paths`).
+        members: Names of runs, each of which must be fit for it (default: all runs that are).
+        select: `all` weights them equally; `greedy` selects from them (Caruana et al. 2004).
+        name: Of the ensemble in files and rankings.
+        metric: What to rank by.
+        judge: Level of the intervals and of the ties, and resamples of the bootstrap.
+
+    Raises:
+        RecordError: Fewer than two runs may be members, one that was named may not, or something
+            else lies where the ensemble would.
+        ConfigError: There is no such run or metric, or the name is taken or cannot be one.
+        ComparisonError: Members are of different validation or test images.
+    """
+    from lensbench.comparison.candidates import find_candidates
+    from lensbench.comparison.compare import rank
+    from lensbench.comparison.judged import judge_predictions
+    from lensbench.evaluation.ensemble import fit_ensemble
+    from lensbench.evaluation.estimate import undefined_told_otherwise
+    from lensbench.evaluation.evaluate import evaluate as evaluate_predictions
+    from lensbench.runs.compose import ensemble_record, ensemble_summary
+
+    places = _named(paths)
+    if out is None and not places[0].is_dir():
+        raise ConfigError(f"{places[0]} is no folder: say where the ensemble goes (out)")
+    try:
+        store = RunStore(Path(out) if out is not None else places[0], run_name(name))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    store.require_room_for_ensemble()
+    candidates, left_out = find_candidates(_records(places, NATIVE), store, members)
+    validation = {one.run.name: one.validation for one in candidates}
+    temperatures = {one.run.name: one.temperature for one in candidates}
+    fitted = fit_ensemble(validation, temperatures, select)
+
+    judged = [one.run for one in candidates]
+    test = fitted.predict({run.name: run.predictions for run in judged if run.predictions})
+    with undefined_told_otherwise():
+        evaluation = evaluate_predictions(test, judge)
+    made = {"validation": fitted.predict(validation, "validation images"), "test": test}
+    chosen = [run for run in judged if fitted.weights[run.name]]
+    summary = ensemble_summary(
+        fitted, select, left_out, {run.test_fingerprint for run in chosen} - {None}
+    )
+    record = ensemble_record(
+        name,
+        summary,
+        [run.record for run in chosen],
+        evaluation,
+        {part: store.predictions(part).name for part in made},
+    )
+    comparison = rank([*judged, judge_predictions(record, store.record, test)], judge, metric)
+    store.put_ensemble(record, made)
+    return EnsembleResult(summary, store.record, comparison)
 
 
 def time(

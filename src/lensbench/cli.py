@@ -24,6 +24,7 @@ from lensbench.config import (
     ModelSpec,
     Recipe,
     RunConfig,
+    Selection,
     SplitSpec,
 )
 from lensbench.errors import ConfigError, LensbenchError
@@ -139,7 +140,7 @@ _How = Annotated[How, tyro.conf.arg(name="")]
 
 @dataclass(frozen=True)
 class Judging:
-    """How results are judged: what `compare`, `report` and `evaluate` have in common."""
+    """How results are judged: what the verbs that rank have in common."""
 
     metric: str = MACRO_AUC
     """What to rank by: auc_ovr_macro, accuracy, log_loss, recall/vort, ..."""
@@ -377,6 +378,46 @@ def evaluate(
     return status
 
 
+def ensemble(
+    paths: tyro.conf.Positional[tuple[Path, ...]],
+    judging: _Judging,
+    members: tuple[str, ...] = (),
+    select: Selection = "greedy",
+    name: str = "Ensemble",
+    out: Path | None = None,
+) -> int:
+    """Make one classifier of finished runs: the mean of their calibrated probabilities.
+
+    Everything is fitted to the validation images; those of the test are met once, at the end.
+
+    Args:
+        paths: Result records, or folders that hold some.
+        members: Names of the runs to take (default: all that keep their predictions).
+        select: all weights them equally; greedy takes, with replacement, whatever lowers the log
+            loss on the validation images most.
+        name: Name of the ensemble in files and tables.
+        out: Folder that gets the folder of the ensemble (default: the first of the runs).
+    """
+    from lensbench.reporting.terminal import members_table
+
+    made = api.ensemble(
+        paths,
+        out,
+        members=members,
+        select=select,
+        name=name,
+        metric=judging.metric,
+        judge=judging.judge,
+    )
+    Console().print(members_table(made.summary))
+    status = show_comparison(made.comparison, None)
+    for line in made.summary.left_out:
+        _say(f"left out: {line}")
+    _say(f"{name}: {made.summary.text}")
+    _say(f"record: {made.record}")
+    return status
+
+
 def time(
     runs: tyro.conf.Positional[Path],
     machine: MachineSpec = MachineSpec(),
@@ -507,6 +548,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
                 "compare": compare,
                 "report": report,
                 "evaluate": evaluate,
+                "ensemble": ensemble,
                 "time": time,
                 "plots": plots,
                 "explain": explain,

@@ -45,7 +45,9 @@ def time_runs(
     subjects: dict[str, Subject] = {}
     for record in records:
         subject = _subject(record)
-        if subject is None:
+        if record.ensemble is not None:
+            say(f"{record.model_desc}: nothing to measure, it costs what its members cost together")
+        elif subject is None:
             say(f"{record.model_desc}: nothing to measure, its predictions were made elsewhere")
         else:
             subjects.setdefault(record.model_name, subject)

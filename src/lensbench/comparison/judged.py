@@ -57,6 +57,8 @@ class Judged:
     def test_fingerprint(self) -> str | None:
         """Of the names and contents of the test images, if the record knows it."""
         ours = self.record.lensbench
+        if ours and ours.ensemble:
+            return ours.ensemble.test_fingerprint
         return ours.split.test_fingerprint if ours and ours.split else None
 
     def estimate(self, metric: str, spec: JudgeSpec) -> Estimate:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import groupby
 
 from matplotlib.axes import Axes
 
-from lensbench.comparison.compare import Comparison
+from lensbench.comparison.compare import Comparison, Entry
 from lensbench.errors import ComparisonError
 from lensbench.figures.style import machine_colours, new_axes, styled, wrapped
 
@@ -59,6 +60,11 @@ def draw_training_times(comparison: Comparison, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("\n".join(["Training time (min)", *(wrapped(note, 80) for note in notes)]))
     ax.set_title("Training time")
     return ax
+
+
+def trained_on(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Return the machines that models were trained on; an ensemble was trained on none."""
+    return tuple(dict.fromkeys(entry.machine for entry in entries if entry.record.ensemble is None))
 
 
 def minutes_text(minutes: float) -> str:

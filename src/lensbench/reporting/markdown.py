@@ -12,7 +12,7 @@ from urllib.parse import quote
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.comparison.judged import Judged
 from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
-from lensbench.figures.times import APART, minutes_text
+from lensbench.figures.times import APART, minutes_text, trained_on
 from lensbench.reporting.plots import Plots
 from lensbench.runs.record import Environment
 from lensbench.runs.store import write_whole
@@ -36,6 +36,7 @@ def write_markdown(
     sections = (
         _head(comparison),
         _ranking(comparison),
+        _ensembles(runs),
         _comparison_plots(comparison_plots, path.parent),
         _training(comparison.entries),
         _unfinished(comparison),
@@ -93,6 +94,11 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     yield from (_intervals("Accuracy", [entry.accuracy for entry in entries]), "")
 
 
+def _ensembles(runs: Sequence[Judged]) -> Iterator[str]:
+    found = [(run.name, run.record.ensemble) for run in runs]
+    yield from _list("Ensembles", [f"{name}: {one.text}." for name, one in found if one])
+
+
 def _training_error(entry: Entry) -> str:
     if entry.training_deviation is None:
         return "unknown (one seed)"
@@ -134,7 +140,7 @@ def _training(entries: Sequence[Entry]) -> Iterator[str]:
         ),
         ((entry.name, *_how_trained(entry)) for entry in entries),
     )
-    if len({entry.machine for entry in entries}) > 1:
+    if len(trained_on(entries)) > 1:
         yield from (APART, "")
     yield from ("Images are those of training / validation / test.", "")
 
@@ -159,7 +165,7 @@ def _how_trained(entry: Entry) -> tuple[str, ...]:
 def _recipe(entry: Entry) -> str:
     ours, config = entry.record.lensbench, entry.record.config
     if config is None:
-        return "trained elsewhere"
+        return "trained elsewhere" if entry.record.ensemble is None else "an ensemble"
     recipe = ours.run.recipe.name if ours and ours.run else _UNKNOWN
     configs = [run.record.config for run in entry.runs]
     seeds = ", ".join(str(one.seed) for one in configs if one is not None)
@@ -221,10 +227,11 @@ def _classes(run: Judged) -> Iterator[str]:
 
 
 def _environments(runs: Sequence[Judged]) -> Iterator[str]:
-    if not runs:
+    groups = _by_environment(runs)
+    if not groups:
         return
     yield from ("## Environments", "")
-    for environment, names in _by_environment(runs):
+    for environment, names in groups:
         listed = escaped(", ".join(names))
         if environment is None:
             yield f"### {_UNKNOWN.capitalize()}"
@@ -256,6 +263,8 @@ def _environments(runs: Sequence[Judged]) -> Iterator[str]:
 def _by_environment(runs: Sequence[Judged]) -> list[tuple[Environment | None, list[str]]]:
     groups: list[tuple[Environment | None, list[str]]] = []
     for run in runs:
+        if run.record.ensemble is not None:
+            continue
         environment = run.record.lensbench.environment if run.record.lensbench else None
         for known, names in groups:
             if known == environment:

@@ -11,6 +11,7 @@ from lensbench.comparison.compare import Comparison, Entry
 from lensbench.cost import Throughput
 from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
 from lensbench.runs.cost import Costs
+from lensbench.runs.record import EnsembleSummary
 
 
 def ranking_table(comparison: Comparison) -> Table:
@@ -55,6 +56,29 @@ def estimates_table(entry: Entry) -> Table:
     table = Table("metric", "value and interval", "interval by", title=escape(entry.name))
     for estimate in (ours.estimates if ours else {}).values():
         table.add_row(escape(estimate.name), str(estimate), estimate.method)
+    return table
+
+
+def members_table(summary: EnsembleSummary) -> Table:
+    """Return what an ensemble consists of, the largest weight first; it fits 80 columns."""
+    table = Table(
+        title=f"Chosen by {summary.n_validation:,} validation images",
+        caption=f"Log loss of the mean: {summary.validation_log_loss:.4f}",
+    )
+    table.add_column("run", overflow="fold")
+    for column in ("weight", "temperature", "log loss alone"):
+        table.add_column(column, justify="right", no_wrap=True)
+    passed_over = sorted(
+        (one for one in summary.candidates if not one.weight),
+        key=lambda one: one.validation_log_loss,
+    )
+    for one in (*summary.members, *passed_over):
+        table.add_row(
+            escape(one.name),
+            f"{one.weight:.3f}" if one.weight else "",
+            f"{one.temperature:.3f}",
+            f"{one.validation_log_loss:.4f}",
+        )
     return table
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import metadata
+from typing import TYPE_CHECKING
 
-from lensbench.config import RunConfig
+from lensbench.config import RunConfig, Selection
 from lensbench.cost import Cost
 from lensbench.evaluation.estimate import Evaluation
 from lensbench.outcome import History, Timing
 from lensbench.runs.record import (
     ContractConfig,
+    EnsembleMember,
+    EnsembleSummary,
     Environment,
     Provenance,
     RunRecord,
     SplitSummary,
     TestResults,
 )
+
+if TYPE_CHECKING:  # it takes scipy, which training does without
+    from lensbench.evaluation.ensemble import Ensemble
 
 
 def completed_record(
@@ -105,6 +112,85 @@ def foreign_record(name: str, source: str, evaluation: Evaluation, file: str) ->
             warnings=evaluation.undefined,
             estimates=evaluation.estimates,
             files={"test": file},
+        ),
+    )
+
+
+def ensemble_summary(
+    ensemble: Ensemble,
+    selection: Selection,
+    left_out: tuple[str, ...],
+    test_fingerprints: set[str | None],
+) -> EnsembleSummary:
+    """Compose what a record says of what an ensemble consists of.
+
+    Args:
+        ensemble: Fitted.
+        selection: How its members were selected.
+        left_out: A line for each record that could be no candidate.
+        test_fingerprints: All that its members know.
+    """
+    return EnsembleSummary(
+        selection=selection,
+        n_rounds=ensemble.n_rounds,
+        n_validation=ensemble.n_validation,
+        validation_log_loss=ensemble.loss,
+        candidates=tuple(
+            EnsembleMember(
+                name=name,
+                weight=weight,
+                temperature=ensemble.temperatures[name],
+                validation_log_loss=ensemble.losses[name],
+            )
+            for name, weight in ensemble.weights.items()
+        ),
+        left_out=left_out,
+        test_fingerprint=next(iter(test_fingerprints)) if len(test_fingerprints) == 1 else None,
+    )
+
+
+def ensemble_record(
+    name: str,
+    summary: EnsembleSummary,
+    members: Sequence[RunRecord],
+    evaluation: Evaluation,
+    files: dict[str, str],
+) -> RunRecord:
+    """Compose the record of an ensemble.
+
+    What is the same for all members is so for it, and each of their warnings holds for it.
+
+    Args:
+        name: Of the ensemble in rankings.
+        summary: What it consists of.
+        members: Their records.
+        evaluation: Of its test predictions.
+        files: Its predictions, relative to the record.
+    """
+    ours = [member.lensbench for member in members if member.lensbench is not None]
+    splits = {one.split for one in ours}
+    fingerprints = {one.data_fingerprint for one in ours}
+    shapes = {one.image_shape for one in ours}
+    warnings = [text for one in ours for text in one.warnings]
+    n_members = f"{len(members)} run{'s' if len(members) > 1 else ''}"
+    return RunRecord(
+        model_desc=name,
+        model_identifier=f"ensemble of {n_members}",
+        status="Completed",
+        config=None,
+        test_results=_test_results(evaluation),
+        lensbench=Provenance(
+            lensbench_version=metadata.version("lensbench"),
+            run=None,
+            environment=None,
+            ensemble=summary,
+            classes=evaluation.classes,
+            data_fingerprint=fingerprints.pop() if len(fingerprints) == 1 else None,
+            split=splits.pop() if len(splits) == 1 else None,
+            warnings=tuple(dict.fromkeys((*warnings, *evaluation.undefined))),
+            image_shape=shapes.pop() if len(shapes) == 1 else None,
+            estimates=evaluation.estimates,
+            files=files,
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from lensbench.config import RunConfig
+from lensbench.config import RunConfig, Selection
 from lensbench.cost import Cost
 from lensbench.errors import RecordError
 from lensbench.evaluation.estimate import Estimate, Number, RocCurve
@@ -98,6 +98,56 @@ class SplitSummary(_Part):
     """Of the names and contents of the test images."""
 
 
+class EnsembleMember(_Part):
+    """A run that could be part of an ensemble."""
+
+    name: str
+    weight: float
+    """Of its probabilities in the mean; 0 if it was not selected."""
+    temperature: float
+    """By which its logits are divided first."""
+    validation_log_loss: float
+    """Of it alone, in nats, after that."""
+
+
+class EnsembleSummary(_Part):
+    """What an ensemble consists of. All of it was fitted to validation images, none to the test."""
+
+    selection: Selection
+    n_rounds: int | None
+    """Of the greedy selection, those that were kept."""
+    n_validation: int
+    validation_log_loss: float
+    """Of the mean, in nats: too good to be a result, since these images have chosen it."""
+    candidates: tuple[EnsembleMember, ...]
+    left_out: tuple[str, ...] = ()
+    """Why other records could be no candidates."""
+    test_fingerprint: str | None = None
+    """That of its members."""
+
+    @property
+    def members(self) -> tuple[EnsembleMember, ...]:
+        """Those with a weight, the largest first."""
+        chosen = [one for one in self.candidates if one.weight]
+        return tuple(sorted(chosen, key=lambda one: (-one.weight, one.name)))
+
+    @property
+    def text(self) -> str:
+        """All of it on one line."""
+        members = ", ".join(f"{one.weight:.3g} {one.name}" for one in self.members)
+        how = (
+            f"selected among {len(self.candidates)} runs in {self.n_rounds} greedy rounds"
+            if self.selection == "greedy"
+            else "weighted equally"
+        )
+        alone = min(one.validation_log_loss for one in self.candidates)
+        return (
+            f"mean of the calibrated probabilities of {members}; {how}; log loss "
+            f"{self.validation_log_loss:.4f} on the {self.n_validation:,} validation images that "
+            f"chose it, {alone:.4f} of the best run alone"
+        )
+
+
 def _known_version(version: int) -> int:
     if version > SCHEMA_VERSION:
         raise ValueError(f"written by a later version of lensbench (schema {version}): update it")
@@ -110,9 +160,11 @@ class Provenance(_Part):
     schema_version: Annotated[int, AfterValidator(_known_version)] = SCHEMA_VERSION
     lensbench_version: str
     run: RunConfig | None
-    """Its settings; None where predictions were made by another program and judged here."""
+    """Its settings; None where nothing was trained: predictions that another program has made, or
+    an ensemble."""
     environment: Environment | None
     """None likewise."""
+    ensemble: EnsembleSummary | None = None
     classes: tuple[str, ...] = ()
     data_fingerprint: str | None = None
     """Of the names and contents of all images."""
@@ -141,7 +193,7 @@ class RunRecord(_Part):
     """`Completed`, or else why there are no results: `Failed` in our records."""
     error: str | None = None
     config: ContractConfig | None
-    """None where predictions were made by another program and judged here."""
+    """None where nothing was trained."""
     best_epoch: int | None = None
     best_val_auc: float | None = None
     train_losses: tuple[float, ...] = ()
@@ -162,13 +214,21 @@ class RunRecord(_Part):
         """Where it was trained; times are comparable between equal machines only."""
         if self.lensbench is None:
             return f"{(self.config.device if self.config else None) or 'cpu'} (as published)"
+        if self.ensemble is not None:
+            return "none (an ensemble)"
         environment = self.lensbench.environment
         return environment.machine if environment else "unknown (trained elsewhere)"
 
     @property
     def is_foreign(self) -> bool:
         """Whether predictions of another program were judged."""
-        return self.lensbench is not None and self.lensbench.run is None
+        ours = self.lensbench
+        return ours is not None and ours.run is None and ours.ensemble is None
+
+    @property
+    def ensemble(self) -> EnsembleSummary | None:
+        """What it consists of, if it is an ensemble of other runs."""
+        return self.lensbench.ensemble if self.lensbench else None
 
     @property
     def is_completed(self) -> bool:

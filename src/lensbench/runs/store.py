@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -152,7 +154,7 @@ class RunStore:
             shutil.rmtree(self.work, ignore_errors=True)
 
     def require_foreign(self) -> None:
-        """Refuse to write predictions of another program over a run of ours.
+        """Refuse to write predictions of another program over a run of ours, or an ensemble.
 
         Raises:
             RecordError: There is such a run, finished or not.
@@ -161,6 +163,56 @@ class RunStore:
             self.record.exists() and not RunRecord.read(self.record).is_foreign
         ):
             raise RecordError(f"{self.record.parent} holds a run: choose another name or folder")
+
+    def require_room_for_ensemble(self) -> None:
+        """Refuse to put an ensemble where anything else lies than an older one.
+
+        Raises:
+            RecordError: There is something else, or a record that cannot be read.
+        """
+        folder = self.record.parent
+        if not folder.exists():
+            return
+        is_ensemble = (
+            self.record.exists()
+            and not self.work.exists()
+            and RunRecord.read(self.record).ensemble is not None
+        )
+        if not is_ensemble and any(folder.iterdir()):
+            raise RecordError(f"{folder} holds no ensemble: choose another name or folder")
+
+    def put_ensemble(self, record: RunRecord, predictions: Mapping[str, Predictions]) -> None:
+        """Write an ensemble into a folder of its own; it appears whole or not at all.
+
+        An older one, with the figures that were drawn of it, moves to `superseded/`.
+
+        Args:
+            record: Names its predictions as they lie beside it in the native layout.
+            predictions: By part.
+
+        Raises:
+            RecordError: Something else lies there.
+        """
+        self.require_room_for_ensemble()
+        folder = self.record.parent
+        self.root.mkdir(parents=True, exist_ok=True)
+        # Beside the folder, where renaming copies nothing, and too deep for `find_records`.
+        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=self.root) as place:
+            new = RunStore(Path(place), self.name)
+            for part, one in predictions.items():
+                one.save(new.predictions(part))
+            new.finish(record)
+            if not self.record.exists():
+                new.record.parent.replace(folder)
+                return
+            aside = self.root / "superseded" / f"{self.name}-{time.time_ns()}"
+            aside.parent.mkdir(exist_ok=True)
+            folder.replace(aside)
+            try:
+                new.record.parent.replace(folder)
+            except OSError:
+                aside.replace(folder)
+                raise
 
     def set_aside(self) -> Path:
         """Move every file of this run into a folder of its own, so that it can be run anew."""

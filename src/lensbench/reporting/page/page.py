@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.config import JudgeSpec
 from lensbench.evaluation.metrics import metric_of
-from lensbench.figures.times import APART, minutes_text
+from lensbench.figures.times import APART, minutes_text, trained_on
 from lensbench.reporting.page.charts import Chart, Figure, roc_chart
 from lensbench.reporting.page.cost_chart import cost_chart, costs_of
 from lensbench.reporting.page.examples import Gallery, galleries
@@ -73,7 +73,7 @@ def write_page(
         RecordError: Predictions that a record names are missing or damaged, or a test image lacks
             a number.
     """
-    entries = comparison.entries
+    entries, machines = comparison.entries, trained_on(comparison.entries)
     models = [model_view(entry, spec, recalls or {}) for entry in entries]
     chosen = galleries(_opinions(entries))
     pictures = _pictures(entries, chosen)
@@ -83,7 +83,8 @@ def write_page(
         comparison=comparison,
         level=spec.level,
         version=metadata.version("lensbench"),
-        apart=APART if len({entry.machine for entry in entries}) > 1 else "",
+        apart=APART if len(machines) > 1 else "",
+        machine=machines[0] if machines else "",
         greater_is_better=metric_of(comparison.metric).greater_is_better,
         rows=ranking_rows(entries),
         methods=methods([entry.estimate for entry in entries]),

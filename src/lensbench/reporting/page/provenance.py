@@ -19,6 +19,7 @@ class RunView:
     facts: tuple[tuple[str, str], ...]
     command: str
     """Empty where it is not known."""
+    is_ensemble: bool
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Shared:
 def run_views(entries: Sequence[Entry]) -> list[RunView]:
     """Return how each run of a ranking was made."""
     return [
-        RunView(run.name, tuple(_facts(run)), _command(run))
+        RunView(run.name, tuple(_facts(run)), _command(run), run.record.ensemble is not None)
         for entry in entries
         for run in entry.runs
     ]
@@ -92,7 +93,10 @@ def _facts(run: Judged) -> Iterable[tuple[str, str]]:
             f"{config.epochs} epochs, batches of {config.batch_size}, learning rate "
             f"{config.learning_rate:g}, weight decay {config.weight_decay:g}",
         )
-    if ours is not None:
+    if ours is not None and ours.ensemble is not None:
+        yield "Consists of", ours.ensemble.text
+        yield "Written by", f"lensbench {ours.lensbench_version}"
+    elif ours is not None:
         yield "Recipe", ours.run.recipe.name if ours.run else "unknown (trained elsewhere)"
         yield "Weights at the start", ours.weights_used or "not recorded"
         if ours.cost is not None:
