@@ -17,7 +17,7 @@ from lensbench.simulation import KNOBS, POPULATIONS
 
 VERBS = (
     *("simulate", "populations", "verify", "run", "train", "compare", "plots", "explain"),
-    "models",
+    *("models", "ensemble"),
 )
 TINY = ["--recipe", "quick", "--epochs", "1", "--batch-size", "8", "--no-pretrained"]
 

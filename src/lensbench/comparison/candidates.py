@@ -34,7 +34,7 @@ def find_candidates(
 
     Args:
         paths: Of records.
-        store: Of the ensemble; a record of an older one there may be among them.
+        store: Of the ensemble. An older one there, which it replaces, is not worth a line.
         names: Of the only runs to take, each of which must be fit for it; none: all that are.
 
     Raises:
@@ -53,11 +53,11 @@ def find_candidates(
         except RecordError as error:
             left_out.append(str(error))
             continue
-        is_taken = store.name in (record.model_desc, record.model_name)
-        if is_taken and path.resolve() != store.record.resolve():
+        is_older_one = path.resolve() == store.record.resolve()
+        if store.name in (record.model_desc, record.model_name) and not is_older_one:
             raise ConfigError(f"{path} is called {store.name!r} too: name the ensemble otherwise")
         known.append(record.model_desc)
-        if names and record.model_desc not in names:
+        if record.model_desc not in names and (names or is_older_one):
             continue
         try:
             candidate = _candidate(record, path)

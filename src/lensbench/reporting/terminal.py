@@ -62,7 +62,7 @@ def estimates_table(entry: Entry) -> Table:
 def members_table(summary: EnsembleSummary) -> Table:
     """Return what an ensemble consists of, the largest weight first; it fits 80 columns."""
     table = Table(
-        title=f"Chosen by {summary.n_validation:,} validation images",
+        title=f"Fitted to {summary.n_validation:,} validation images",
         caption=f"Log loss of the mean: {summary.validation_log_loss:.4f}",
     )
     table.add_column("run", overflow="fold")

@@ -118,7 +118,7 @@ class EnsembleSummary(_Part):
     """Of the greedy selection, those that were kept."""
     n_validation: int
     validation_log_loss: float
-    """Of the mean, in nats: too good to be a result, since these images have chosen it."""
+    """Of the mean, in nats: too good to be a result, since it was fitted to these images."""
     candidates: tuple[EnsembleMember, ...]
     left_out: tuple[str, ...] = ()
     """Why other records could be no candidates."""
@@ -144,7 +144,7 @@ class EnsembleSummary(_Part):
         return (
             f"mean of the calibrated probabilities of {members}; {how}; log loss "
             f"{self.validation_log_loss:.4f} on the {self.n_validation:,} validation images that "
-            f"chose it, {alone:.4f} of the best run alone"
+            f"it was fitted to, {alone:.4f} of the best run alone"
         )
 
 
