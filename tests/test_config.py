@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from lensbench.config import (
+    _OF_FAMILIES,
     CONTRACT,
     RECIPES,
     DataSpec,
@@ -15,6 +16,7 @@ from lensbench.config import (
     Recipe,
     RunConfig,
     SplitSpec,
+    recipe_for,
 )
 
 
@@ -47,15 +49,25 @@ def test_the_contract_is_the_published_protocol():
         "rotation_degrees": 15,
         "shift": 0.05,
         "scale": 0.05,
+        "affine_share": 1,
         "epochs": 15,
         "batch_size": 64,
         "learning_rate": 3e-4,
+        "reference_batch_size": "none",
+        "layer_decay": 1,
         "weight_decay": 0.01,
+        "decayed": "all",
         "gradient_clip": "none",
+        "label_smoothing": 0,
+        "average": 0,
+        "warm_up": 0,
         "schedule": "plateau",
         "plateau_factor": 0.2,
         "plateau_patience": 3,
+        "patience": "none",
         "keep": "best",
+        "mixed_precision": False,
+        "test_time_augmentation": "none",
         "split": "halved",
     }
 
@@ -64,6 +76,22 @@ def test_every_recipe_says_what_to_expect():
     for name, recipe in RECIPES.items():
         assert recipe.name == name
         assert recipe.expected
+
+
+def test_a_recipe_suits_the_family_of_a_model():
+    plain = recipe_for("lensbench", "torchvision/resnet18")
+    assert plain == RECIPES["lensbench"]
+    vit = recipe_for("lensbench", "timm/vit_tiny_patch16_224")
+    assert vit.layer_decay < 1
+    assert vit.learning_rate < plain.learning_rate
+    for name in ("timm/vit_tiny_patch16_224", "torchvision/resnet18"):
+        assert recipe_for("contract", name) == CONTRACT
+
+
+def test_what_a_recipe_changes_for_families_are_settings_that_exist():
+    for recipe, families in _OF_FAMILIES.items():
+        for changes in families.values():
+            assert Recipe.model_validate(RECIPES[recipe].model_dump() | dict(changes))
 
 
 def test_a_resolved_configuration_survives_json():
@@ -89,6 +117,7 @@ def test_other_names_are_refused(name):
         (Recipe, {"name": "x", "epochs": 1, "batch_size": 1, "learning_rate": 1}),
         (Recipe, {"name": "x", "epochs": 1, "batch_size": 2, "learning_rate": -1}),
         (Recipe, {"name": "x", "epochs": 1, "batch_size": 2, "learning_rate": 1, "speed": 3}),
+        (Recipe, {"name": "x", "epochs": 2, "batch_size": 2, "learning_rate": 1, "warm_up": 0.1}),
         (SplitSpec, {"validation_fraction": 1.0}),
         (SplitSpec, {"convention": "random"}),
         (JudgeSpec, {"level": 95}),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lensbench import api, sweep
-from lensbench.config import DataSpec, SplitSpec
+from lensbench.config import DataSpec, MachineSpec, SplitSpec
 from lensbench.errors import ConfigError, DatasetError, WeightsError
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
@@ -351,3 +351,70 @@ def test_costs_are_measured_for_all_models_and_found_by_the_report(go, tmp_path)
     } <= figures
     assert r"Multiply-adds (G) \\" in (tmp_path / "report/table.tex").read_text()
     assert "lensbench train --data" in (tmp_path / "report/report.html").read_text()
+
+
+def test_views_of_test_images_are_averaged_and_the_image_alone_is_kept_beside(go):
+    """The mean is over eight probabilities; the weight file gives the same."""
+    from lensbench.zoo.build import load_classifier
+
+    go([f"one={TINY}"], test_time_augmentation="d4")
+    record = RunRecord.read(go.out / "one/record.json")
+    parts = {"weights", "validation", "test", "validation_single_view", "test_single_view"}
+    assert set(record.lensbench.files) == parts
+    test, single = (
+        Predictions.load(go.out / "one" / record.lensbench.files[part])
+        for part in ("test", "test_single_view")
+    )
+    assert list(test.ids) == list(single.ids)
+    images = np.stack([np.load(go.data / name) for name in test.ids]).astype(np.float32)
+    classifier = load_classifier(go.out / "one/weights.safetensors").eval()
+    with torch.inference_mode():
+        logits = [
+            classifier(torch.from_numpy(np.rot90(one, turns, (-2, -1)).copy()))
+            for one in (images, images[..., ::-1])
+            for turns in range(4)
+        ]
+    mean = torch.stack(logits).double().softmax(dim=-1).mean(dim=0).numpy()
+    np.testing.assert_allclose(np.exp(test.logits), mean, atol=1e-6)
+    np.testing.assert_allclose(single.logits, logits[0], atol=1e-5)
+    assert record.test_results.accuracy == np.mean(test.logits.argmax(axis=1) == test.labels)
+
+
+def test_views_that_would_harm_are_refused_and_it_is_said(go):
+    _, said, _ = go([f"one={TINY}"], test_time_augmentation="d4", symmetry="flips")
+    (line,) = [line for line in said if "test-time augmentation is left out" in line]
+    assert line.startswith("[1/1] one: ")
+    record = RunRecord.read(go.out / "one/record.json").lensbench
+    assert any("test-time augmentation is left out" in warning for warning in record.warnings)
+    assert set(record.files) == {"weights", "validation", "test"}
+
+
+def test_a_run_that_stopped_early_says_so(go, monkeypatch):
+    monkeypatch.setattr(
+        "lensbench.training.module.one_vs_rest", lambda *_: type("Areas", (), {"macro": 0.5})
+    )
+    _, said, _ = go([f"one={TINY}"], patience=1, epochs=5)
+    assert any("one: training was stopped after 2 of 5 epochs" in line for line in said)
+    record = RunRecord.read(go.out / "one/record.json")
+    assert len(record.val_aucs) == 2
+    assert any("stopped after 2 of 5 epochs" in line for line in record.lensbench.warnings)
+
+
+def test_the_record_says_how_training_was_computed(go):
+    go([f"one={TINY}"], machine=MachineSpec(accelerator="cpu", memory_format="channels-last"))
+    environment = RunRecord.read(go.out / "one/record.json").lensbench.environment
+    assert environment.arithmetic == "32-true, channels-last"
+
+
+def test_families_have_settings_of_their_own_and_a_user_the_last_word(go, monkeypatch):
+    def plans(**changes) -> dict:
+        jobs = []
+        monkeypatch.setattr("lensbench.sweep.sweep", lambda asked, _: jobs.extend(asked) or [])
+        go([f"resnet={TINY}", "vit=timm/vit_tiny_patch16_224"], recipe="lensbench", **changes)
+        return {job.config.name: job.config.recipe for job in jobs}
+
+    plain, mine = plans(), plans(layer_decay=1.0)
+    assert plain["resnet"].layer_decay == 1
+    assert plain["vit"].layer_decay < 1
+    assert mine["vit"].layer_decay == 1
+    assert mine["vit"].learning_rate == plain["vit"].learning_rate

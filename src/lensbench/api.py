@@ -22,6 +22,7 @@ from lensbench.config import (
     Selection,
     Spec,
     SplitSpec,
+    recipe_for,
     run_name,
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
@@ -212,6 +213,7 @@ def run(
 
     plan = choose_recipe(recipe, **overrides)
     rows = choose_models(models, with_batch_sizes=plan.name == "contract")
+    changes = {name: value for name, value in overrides.items() if value is not None}
     if weights is not None and len(rows) > 1:
         raise ConfigError("a local weight file fits one model: name one with models")
     if group is not None and (len(rows) > 1 or seeds > 1):
@@ -221,16 +223,18 @@ def run(
     jobs = []
     # Seed by seed, so that what is finished after an interruption is a whole comparison.
     for replicate, row in itertools.product(range(seeds), rows):
+        model = str(resolve(row.identifier))
+        own = recipe_for(recipe, model) if isinstance(recipe, str) else recipe
         settings = {
             "name": f"{row.desc}-seed{seed + replicate}" if replicate else row.desc,
             "group": row.desc if replicate else group,
             "data": _data_spec(data),
             "model": {
-                "identifier": str(resolve(row.identifier)),
+                "identifier": model,
                 "pretrained": pretrained,
                 "weights": weights,
             },
-            "recipe": choose_recipe(plan, batch_size=overrides.get("batch_size") or row.batch_size),
+            "recipe": choose_recipe(own, **({"batch_size": row.batch_size} | changes)),
             "split": split,
             "machine": machine,
             "judge": judge,

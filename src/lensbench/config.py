@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -160,6 +163,10 @@ class Recipe(Spec):
     scale: float = Field(default=0, ge=0, lt=1)
     """Training images are scaled by a factor drawn from 1 +- this."""
 
+    affine_share: float = Field(default=1, gt=0, le=1)
+    """Share of the training images that are turned, moved and scaled, which interpolates; the
+    others see exact symmetries alone, as test images do."""
+
     epochs: int = Field(ge=1)
     """Passes over the training images."""
 
@@ -169,14 +176,34 @@ class Recipe(Spec):
     learning_rate: float = Field(gt=0)
     """Of AdamW; the highest one where the schedule changes it."""
 
+    reference_batch_size: Annotated[int, Field(ge=1)] | Literal["none"] = "none"
+    """Batch size that the learning rate is meant for; another one multiplies the rate by the root
+    of their ratio (Malladi et al. 2022, arXiv:2205.10287)."""
+
+    layer_decay: float = Field(default=1, gt=0, le=1)
+    """What the learning rate is multiplied with from each layer to the one before it."""
+
     weight_decay: float = Field(default=0.01, ge=0)
     """Of AdamW."""
+
+    decayed: Literal["all", "matrices"] = "all"
+    """matrices keeps the weight decay away from biases and from scales of normalisation."""
 
     gradient_clip: Annotated[float, Field(gt=0)] | Literal["none"] = "none"
     """Largest norm of the gradient of all weights together."""
 
-    schedule: Literal["constant", "one-cycle", "plateau"] = "one-cycle"
-    """plateau lowers the rate when the validation AUC stalls."""
+    label_smoothing: float = Field(default=0, ge=0, lt=1)
+    """Share of the target that the training loss spreads evenly over all classes."""
+
+    average: float = Field(default=0, ge=0, lt=1)
+    """Decay of the moving average of weights that is validated, kept and tested; 0 is none. At
+    step n it is 1 - n^(-2/3) at most, so that the first weights are forgotten."""
+
+    schedule: Literal["constant", "one-cycle", "cosine", "plateau"] = "one-cycle"
+    """cosine falls to zero; plateau lowers the rate when the validation AUC stalls."""
+
+    warm_up: float = Field(default=0, ge=0, lt=1)
+    """Share of all steps in which the rate of the schedule cosine rises, evenly."""
 
     plateau_factor: float = Field(default=0.2, gt=0, lt=1)
     """What the plateau schedule multiplies the rate with."""
@@ -184,14 +211,41 @@ class Recipe(Spec):
     plateau_patience: int = Field(default=3, ge=0)
     """Epochs without a better validation AUC that the plateau schedule waits for."""
 
+    patience: Annotated[int, Field(ge=1)] | Literal["none"] = "none"
+    """Stop after so many epochs without a better validation AUC; the record says so."""
+
     keep: Literal["best", "last"] = "last"
     """Keep the weights of the epoch of the best validation AUC, or of the last one."""
+
+    mixed_precision: bool = True
+    """Whether a machine may train in bfloat16 where that is faster; it predicts in float32."""
+
+    test_time_augmentation: Literal["none", "d4"] = "none"
+    """d4 predicts by the mean probability over the eight flips and quarter turns of an image."""
 
     split: DefaultSplit = "sealed"
     """The split convention unless another is asked for."""
 
     expected: str = ""
     """What it costs and what it reaches, with the conditions."""
+
+    @property
+    def step_learning_rate(self) -> float:
+        """The learning rate for batches of `batch_size`."""
+        if self.reference_batch_size == "none":
+            return self.learning_rate
+        return self.learning_rate * math.sqrt(self.batch_size / self.reference_batch_size)
+
+    @property
+    def knows_d4(self) -> bool:
+        """Whether a classifier is trained on all flips and quarter turns of its images."""
+        return self.symmetry == "d4" or (self.symmetry == "flips" and self.rotation_degrees == 180)
+
+    @model_validator(mode="after")
+    def _warm_up_is_of_cosine(self) -> Self:
+        if self.warm_up and self.schedule != "cosine":
+            raise ValueError(f"the schedule {self.schedule} takes no warm-up: choose cosine")
+        return self
 
     @model_validator(mode="after")
     def _stretch_takes_the_values(self) -> Self:
@@ -218,6 +272,7 @@ CONTRACT = Recipe(
     weight_decay=0.01,
     schedule="plateau",
     keep="best",
+    mixed_precision=False,
     split="halved",
     expected="Common Test I as published: ResNet18 0.9918, ResNet34 0.9942 macro AUC on 3,750 "
     "images after training on 30,000; hours per model on a CPU.",
@@ -235,7 +290,43 @@ QUICK = Recipe(
     "set of 2020 (6,000 images of 150 px, 25 minutes on two busy cores).",
 )
 
-RECIPES = {recipe.name: recipe for recipe in (CONTRACT, QUICK)}
+LENSBENCH = Recipe(
+    name="lensbench",
+    stretch="sqrt",
+    rotation_degrees=180,
+    affine_share=0.5,
+    epochs=50,
+    batch_size=64,
+    learning_rate=1e-3,
+    reference_batch_size=64,
+    weight_decay=0.05,
+    decayed="matrices",
+    gradient_clip=1.0,
+    average=0.999,
+    schedule="cosine",
+    warm_up=0.05,
+    test_time_augmentation="d4",
+    expected="TODO",
+)
+
+RECIPES = {recipe.name: recipe for recipe in (CONTRACT, QUICK, LENSBENCH)}
+
+_OF_FAMILIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "lensbench": {
+        "timm/vit_*": {"learning_rate": 5e-4, "layer_decay": 0.75, "warm_up": 0.1},
+        "transformers/*convnextv2*": {"learning_rate": 5e-4},
+    }
+}
+"""Where one size does not fit all: what a recipe changes for models whose full names match."""
+
+
+def recipe_for(recipe: str, model: str) -> Recipe:
+    """Return a recipe as it is for one model, by its full name `library/model`."""
+    plan = RECIPES[recipe]
+    for pattern, changes in _OF_FAMILIES.get(recipe, {}).items():
+        if fnmatch.fnmatchcase(model, pattern):
+            plan = plan.model_copy(update=dict(changes))
+    return plan
 
 
 class JudgeSpec(Spec):
@@ -254,8 +345,16 @@ class MachineSpec(Spec):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Where to train; auto takes a GPU if there is one."""
 
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    """Arithmetic of training and prediction."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """Arithmetic of training; auto measures what is fastest here, as far as the recipe lets it.
+    Predictions are made in float32."""
+
+    memory_format: Literal["auto", "contiguous", "channels-last"] = "auto"
+    """Order of pixels and channels in memory; auto measures which is faster here."""
+
+    compile: Literal["auto", "yes", "no"] = "auto"
+    """Whether torch.compile makes the training step; auto tries it on a GPU in fits of ten minutes
+    and more, and keeps it where the fit wins that time back."""
 
     threads: int | None = Field(default=None, ge=1)
     """CPU threads (default: torch's own choice)."""

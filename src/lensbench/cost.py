@@ -73,6 +73,9 @@ class MeasuredCost(Cost):
 
     inference_peak_bytes: PositiveInt | None
 
+    execution: str | None = None
+    """How training was computed: precision and order in memory; None in older files."""
+
     def joined(self, later: MeasuredCost) -> MeasuredCost:
         """Return one measurement with the repeats of both, and the higher of their peaks."""
         return later.model_copy(

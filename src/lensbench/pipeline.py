@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from lensbench.config import RunConfig
 from lensbench.data.finding import Finding, require_sound
-from lensbench.data.pack import Pack, fingerprint, open_or_build_pack
+from lensbench.data.pack import Pack, cache_folder, fingerprint, open_or_build_pack
 from lensbench.data.split import Split, make_split, straddling
+from lensbench.evaluation.ensemble import mean_prediction
 from lensbench.evaluation.estimate import undefined_told_otherwise
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Predictions
@@ -17,6 +18,7 @@ from lensbench.runs.environment import describe_environment
 from lensbench.runs.record import RunRecord, SplitSummary
 from lensbench.runs.store import Fingerprints, RunStore
 from lensbench.training.fit import fit, predict
+from lensbench.training.views import refusal
 from lensbench.zoo.build import build
 from lensbench.zoo.classifier import Classifier
 from lensbench.zoo.count import cost_of
@@ -106,49 +108,60 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
         machine=config.machine,
         seed=config.seed,
         folder=store.work,
+        cache=cache_folder(config.data) / "execution.json",
         label=label,
     )
     save_weights(classifier, store.weights)
-    validation = _predict(classifier, data, data.split.validation, config)
-    test = _predict(classifier, data, data.split.test, config)
-    validation.save(store.predictions("validation"))
-    test.save(store.predictions("test"))
+    files = {"weights": store.weights}
+    made = {}
+    for part, ids in {"validation": data.split.validation, "test": data.split.test}.items():
+        views = _predict(classifier, data, ids, config)
+        made[part] = mean_prediction(views, [1.0] * len(views), [1 / len(views)] * len(views))
+        kept = {part: made[part]} | ({f"{part}_single_view": views[0]} if len(views) > 1 else {})
+        for name, predictions in kept.items():
+            files[name] = store.predictions(name)
+            predictions.save(files[name])
     with undefined_told_otherwise():
-        evaluation = evaluate(test, config.judge)
+        evaluation = evaluate(made["test"], config.judge)
     record = completed_record(
         config,
         describe_environment(
-            fitted.accelerator, fitted.device, config.machine.precision, fitted.threads
+            fitted.accelerator,
+            fitted.device,
+            fitted.execution.precision,
+            fitted.threads,
+            memory_format=fitted.execution.memory_format,
+            compiled=fitted.execution.compiled,
         ),
         image_size=classifier.preprocess.resized[-1],
         data_fingerprint=data.pack.fingerprint,
         split=_summary(data),
-        warnings=(*data.warnings, *classifier.notes),
+        warnings=(*data.warnings, *classifier.notes, *degraded(config, data), *fitted.notes),
         weights_used=classifier.weights_used,
         image_shape=data.pack.image_shape,
         cost=cost_of(classifier),
         history=fitted.history,
         timing=fitted.timing,
         evaluation=evaluation,
-        files={
-            name: os.path.relpath(path, store.record.parent)
-            for name, path in {
-                "weights": store.weights,
-                "validation": store.predictions("validation"),
-                "test": store.predictions("test"),
-            }.items()
-        },
+        files={name: os.path.relpath(path, store.record.parent) for name, path in files.items()},
     )
     store.finish(record)
     return record
 
 
+def degraded(config: RunConfig, data: Prepared) -> tuple[str, ...]:
+    """Return a line for each wish of the recipe that cannot be met with these images."""
+    reason = refusal(config.recipe, data.pack.image_shape)
+    return () if reason is None else (reason,)
+
+
 def _predict(
     classifier: Classifier, data: Prepared, ids: tuple[str, ...], config: RunConfig
-) -> Predictions:
+) -> list[Predictions]:
+    """Return the predictions from each view of some images, first those from the image itself."""
     rows = data.pack.catalogue.rows_of(ids)
     logits = predict(classifier, data.pack, rows, config.recipe, config.machine)
-    return Predictions.of(ids, data.pack.labels[rows], logits, data.pack.classes)
+    return [Predictions.of(ids, data.pack.labels[rows], view, data.pack.classes) for view in logits]
 
 
 def _summary(data: Prepared) -> SplitSummary:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from lensbench.config import RunConfig
 from lensbench.errors import LensbenchError
-from lensbench.pipeline import Prepared, prepare, run_one
+from lensbench.pipeline import Prepared, degraded, prepare, run_one
 from lensbench.reporting.plots import plot_run
 from lensbench.runs.compose import failed_record
 from lensbench.runs.environment import describe_environment
@@ -77,7 +77,10 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
             if state == "changed":
                 aside = job.store.set_aside()
                 say(f"{label}: an earlier run with other settings or images was moved to {aside}")
-            outcomes.append(_do(job, label, say))
+            refused = degraded(job.config, data)
+            for line in refused:
+                say(f"{label}: {line}")
+            outcomes.append(_do(job, label, say, told=(*data.warnings, *refused)))
     return outcomes
 
 
@@ -94,7 +97,7 @@ def _introduce(data: Prepared, say: Say) -> None:
         say(warning)
 
 
-def _do(job: Job, label: str, say: Say) -> JobOutcome:
+def _do(job: Job, label: str, say: Say, told: Sequence[str]) -> JobOutcome:
     what: What = "resumed" if job.store.has_checkpoint else "trained"
     if what == "resumed":
         say(f"{label}: going on where it was interrupted")
@@ -106,6 +109,9 @@ def _do(job: Job, label: str, say: Say) -> JobOutcome:
     except Exception as error:  # whatever stops one model must not stop the next
         return JobOutcome(job, "failed", _note_failure(job, label, error, say))
     if record.lensbench is not None:
+        for warning in record.lensbench.warnings:
+            if warning not in told:
+                say(f"{label}: {warning}")
         say(f"{label}: test AUC {record.lensbench.estimates['auc_ovr_macro']}")
     try:
         plot_run(record, job.store.figures)

@@ -8,6 +8,7 @@ import pytest
 from lensbench import cli
 from lensbench.config import (
     CONTRACT,
+    LENSBENCH,
     QUICK,
     DataSpec,
     JudgeSpec,
@@ -16,8 +17,11 @@ from lensbench.config import (
     Recipe,
     RunConfig,
     SplitSpec,
+    recipe_for,
 )
 from lensbench.runs.command import reproducing_command
+
+VIT = "timm/vit_tiny_patch16_224"
 
 
 def config(**changes: object) -> RunConfig:
@@ -52,6 +56,9 @@ def run_by(command: str, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     [
         {},
         {"recipe": QUICK, "seed": 43, "name": "ResNet18-seed43", "group": "ResNet18"},
+        {"recipe": LENSBENCH},
+        {"recipe": recipe_for("lensbench", VIT), "model": ModelSpec(identifier=VIT)},
+        {"recipe": LENSBENCH, "model": ModelSpec(identifier=VIT)},
         {"judge": JudgeSpec(level=0.9, n_resamples=500)},
         {"model": ModelSpec(identifier="torchvision/resnet101")},
         {"model": ModelSpec(identifier="timm/vit_tiny_patch16_224", pretrained=False)},

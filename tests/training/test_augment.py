@@ -71,6 +71,31 @@ def test_affine_at_rest_is_the_identity():
     torch.testing.assert_close(matrices, torch.eye(2, 3).expand(5, 2, 3), rtol=0, atol=0)
 
 
+def test_images_that_are_not_moved_keep_their_values_to_the_bit():
+    """At the angle 0, and where the share of images that are moved leaves one out."""
+    images = torch.rand(2000, 1, 7, 7)
+    at_rest = recipe(rotation_degrees=1e-60)
+    assert torch.equal(augment(images, at_rest, generator()), images)
+    out = augment(images, recipe(rotation_degrees=180, affine_share=0.3), generator())
+    moved = (out != images).flatten(1).any(dim=1)
+    assert scipy.stats.binomtest(int(moved.sum()), 2000, 0.3).pvalue > 0.01
+    matrices = draw_affine(2000, recipe(rotation_degrees=180, affine_share=0.3), generator())
+    assert torch.equal(moved, (matrices != torch.eye(2, 3)).flatten(1).any(dim=1))
+
+
+def test_turned_images_and_exact_ones_are_mixed():
+    """What is not interpolated still sees all of the group."""
+    image = torch.arange(25.0).reshape(1, 1, 5, 5) / 7
+    plan = recipe(symmetry="d4", rotation_degrees=180, affine_share=0.5)
+    out = augment(image.repeat(4000, 1, 1, 1), plan, generator())
+    group = numpy_group(image[0, 0].numpy())
+    counts = Counter(group.get(one.tobytes()) for one in out[:, 0].numpy())
+    interpolated = counts.pop(None)
+    assert scipy.stats.binomtest(interpolated, 4000, 0.5).pvalue > 0.01
+    assert len(counts) == 8
+    assert scipy.stats.chisquare(list(counts.values())).pvalue > 0.01
+
+
 def test_angles_shifts_and_scales_span_what_the_recipe_says():
     plan = recipe(rotation_degrees=15, shift=0.05, scale=0.1)
     matrices = draw_affine(5000, plan, generator())

@@ -15,7 +15,7 @@ from lensbench.training import checkpoints, module
 from lensbench.training.fit import Fit, fit, predict
 from lensbench.training.module import Training
 
-CPU = MachineSpec(accelerator="cpu")
+CPU = MachineSpec(accelerator="cpu", precision="32-true", memory_format="contiguous", compile="no")
 
 
 def recipe(**changes) -> Recipe:
@@ -71,18 +71,25 @@ def run(pack: Pack, folder: Path, recipe: Recipe, classifier: nn.Module) -> Fit:
         machine=CPU,
         seed=1,
         folder=folder,
+        cache=folder.parent / "execution.json",
         label="tiny",
     )
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "plateau", "constant"])
+@pytest.mark.parametrize("schedule", ["one-cycle", "plateau", "cosine"])
 @pytest.mark.parametrize("stop_after", [1, 2])
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_a_resumed_fit_ends_as_if_it_had_never_stopped(
     pack, tmp_path, monkeypatch, schedule, stop_after, keep
 ):
     """Even if its folder was moved meanwhile."""
-    plan = recipe(schedule=schedule, plateau_patience=0, keep=keep)
+    plan = recipe(
+        schedule=schedule,
+        plateau_patience=0,
+        keep=keep,
+        average=0.9 if schedule == "cosine" else 0,
+        warm_up=0.2 if schedule == "cosine" else 0,
+    )
     whole = network()
     expected = run(pack, tmp_path / "whole", plan, whole)
 
@@ -108,13 +115,13 @@ def test_a_resumed_fit_ends_as_if_it_had_never_stopped(
     )
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "plateau"])
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
 @pytest.mark.parametrize(("epoch", "stop_at"), [(0, 1), (0, 4), (1, 3), (2, 2)])
 def test_a_long_epoch_is_resumed_in_its_middle(
     pack, tmp_path, monkeypatch, schedule, epoch, stop_at
 ):
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_CHECKPOINTS", 0)
-    plan = recipe(schedule=schedule, plateau_patience=0)
+    plan = recipe(schedule=schedule, plateau_patience=0, average=0.9 if schedule == "cosine" else 0)
     whole = network()
     expected = run(pack, tmp_path / "whole", plan, whole)
     assert len(pack.stored[:40]) // plan.batch_size == 5
@@ -214,7 +221,7 @@ def test_the_history_of_the_last_epoch_is_that_of_the_weights(pack, tmp_path):
     """Loss and AUC come from all predictions at once, so they can be computed again from them."""
     classifier, plan, rows = network(), recipe(batch_size=7), np.arange(40, 60)
     last = run(pack, tmp_path, plan, classifier).history.epochs[-1]
-    logits = predict(classifier, pack, rows, plan, CPU)
+    (logits,) = predict(classifier, pack, rows, plan, CPU)
     labels = torch.from_numpy(pack.labels[rows])
     loss = nn.functional.cross_entropy(torch.from_numpy(logits), labels)
     assert last.validation_loss == pytest.approx(float(loss), rel=1e-5)
@@ -262,7 +269,7 @@ def test_predictions_do_not_depend_on_the_batch_size(pack, tmp_path):
     classifier, rows = network(), np.array([5, 1, 59, 30, 2])
     small = predict(classifier, pack, rows, recipe(batch_size=2), CPU)
     large = predict(classifier, pack, rows, recipe(batch_size=64), CPU)
-    assert small.shape == (5, 3)
+    assert small.shape == (1, 5, 3)
     assert small.dtype == np.float64
     np.testing.assert_allclose(small, large, atol=1e-6)
 
@@ -281,6 +288,7 @@ def test_a_missing_accelerator_is_an_error(pack, tmp_path):
             machine=MachineSpec(accelerator="gpu"),
             seed=0,
             folder=tmp_path,
+            cache=tmp_path / "execution.json",
             label="t",
         )
 
@@ -297,3 +305,115 @@ def test_training_that_diverges_is_stopped_and_said(pack, tmp_path):
     pack.stored[3] = 1e38
     with pytest.raises(TrainingError, match=r"diverged in epoch 1.*lower learning rate"):
         run(pack, tmp_path, recipe(learning_rate=1e6), network())
+
+
+def test_averaged_weights_follow_their_closed_form(pack, tmp_path, monkeypatch):
+    """The mean that is kept is the one of the weights after each step, in float64."""
+    plan = recipe(average=0.8, schedule="cosine")
+    after: list[dict[str, torch.Tensor]] = []
+    follow = Training.follow
+
+    def watched(self, step):
+        assert step == len(after) + 1
+        state = self.classifier.state_dict()
+        after.append({name: value.double().clone() for name, value in state.items()})
+        follow(self, step)
+
+    monkeypatch.setattr(Training, "follow", watched)
+    classifier = network()
+    run(pack, tmp_path, plan, classifier)
+    assert len(after) == 15
+    mean = after[0]
+    for n, weights in enumerate(after[1:], start=2):
+        decay = min(0.8, 1 - n ** (-2 / 3))
+        mean = {name: decay * mean[name] + (1 - decay) * weights[name] for name in mean}
+    for name, value in classifier.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value.double(), mean[name], rtol=0, atol=1e-6)
+    assert not torch.allclose(classifier[0].weight.double(), after[-1]["0.weight"], atol=1e-4)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_averaged_weights_are_those_that_are_validated(pack, tmp_path, keep):
+    plan = recipe(average=0.8, keep=keep)
+    classifier, rows = network(), np.arange(40, 60)
+    history = run(pack, tmp_path, plan, classifier).history
+    (logits,) = predict(classifier, pack, rows, plan, CPU)
+    labels = torch.from_numpy(pack.labels[rows])
+    loss = nn.functional.cross_entropy(torch.from_numpy(logits), labels)
+    assert history.kept.validation_loss == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_smoothed_labels_are_those_of_the_formula(pack, tmp_path, monkeypatch):
+    """One step without drawing, against the cross-entropy with the smoothed target."""
+    monkeypatch.setattr(module, "augment", lambda images, *_: images)
+    training = Training(network().eval(), recipe(label_smoothing=0.3), 1, 0)
+    training.trainer = type("Trainer", (), {"current_epoch": 0})()
+    images = torch.from_numpy(pack.stored[:6])
+    labels = torch.from_numpy(pack.labels[:6])
+    loss = training.training_step((images, labels), 0)
+    target = torch.full((6, 3), 0.1)
+    target[torch.arange(6), labels] = 0.8
+    logits = training.classifier(images)
+    torch.testing.assert_close(loss, -(target * logits.log_softmax(1)).sum(1).mean())
+
+
+def test_the_views_of_a_prediction_are_those_of_the_image(pack):
+    """Against eight calls of the classifier; nothing is averaged here."""
+    classifier, rows = network().eval(), np.arange(7)
+    plan = recipe(test_time_augmentation="d4", batch_size=3)
+    logits = predict(classifier, pack, rows, plan, CPU)
+    images = torch.from_numpy(pack.stored[rows])
+    wanted = [
+        classifier(torch.rot90(one, turns, (2, 3)))
+        for one in (images, images.flip(3))
+        for turns in range(4)
+    ]
+    np.testing.assert_allclose(logits, torch.stack(wanted).detach().numpy(), atol=1e-6)
+    refused = plan.model_copy(update={"symmetry": "none"})
+    np.testing.assert_array_equal(predict(classifier, pack, rows, refused, CPU), logits[:1])
+
+
+def test_a_fit_that_no_longer_improves_is_stopped_and_says_so(pack, tmp_path, monkeypatch):
+    """Even if it is interrupted between its last epoch and its record."""
+    values = [0.6, 0.9, 0.7, 0.9, 0.5, 0.5]
+    aucs = iter(values)
+
+    class Fake:
+        def __init__(self, labels, scores):
+            self.macro = next(aucs)
+
+    monkeypatch.setattr(module, "one_vs_rest", Fake)
+    plan = recipe(epochs=6, patience=2, keep="best")
+    fitted = run(pack, tmp_path, plan, network())
+    assert [epoch.validation_auc for epoch in fitted.history.epochs] == values[:4]
+    assert fitted.history.kept_epoch == 2
+    assert "stopped after 4 of 6 epochs" in " ".join(fitted.notes)
+    again = run(pack, tmp_path, plan, network())
+    assert again.history == fitted.history
+    aucs = iter(values)
+    assert run(pack, tmp_path / "all", recipe(epochs=6), network()).notes == ()
+
+
+def test_predictions_are_made_in_float32(pack, tmp_path):
+    """Whatever training was computed in: in bfloat16 many logits would be equal."""
+    plan = recipe(epochs=1)
+    classifier = network()
+    machine = MachineSpec(accelerator="cpu", precision="bf16-mixed", memory_format="contiguous")
+    rows = np.arange(60)
+    fitted = fit(
+        classifier,
+        pack,
+        rows[:40],
+        rows[40:],
+        plan,
+        machine=machine,
+        seed=1,
+        folder=tmp_path,
+        cache=tmp_path / "cache.json",
+        label="t",
+    )
+    assert fitted.execution.precision == "bf16-mixed"
+    (logits,) = predict(classifier, pack, rows, plan, machine)
+    wanted = classifier.eval()(torch.from_numpy(pack.stored)).detach().numpy()
+    np.testing.assert_allclose(logits, wanted, atol=1e-6)

@@ -17,6 +17,8 @@ from lensbench.cost import MeasuredCost, Throughput
 from lensbench.errors import ConfigError, ModelError
 from lensbench.training import measure as measuring
 from lensbench.training import measure_all as measuring_all
+from lensbench.training import steps
+from lensbench.training.execution import Execution
 from lensbench.training.measure import find_hardware, measure
 from lensbench.training.measure_all import Subject, measure_all
 from lensbench.training.module import Training
@@ -51,8 +53,8 @@ def _measure(machine=None, recipe=None, **settings):
     ],
 )
 def test_every_number_is_there(precision, settings):
-    machine = MachineSpec(accelerator="cpu", precision=precision, threads=1)
-    cost = _measure(machine, _recipe(**settings), n_repeats=3)
+    way = Execution(precision=precision)
+    cost = _measure(recipe=_recipe(**settings), execution=way, n_repeats=3)
     for speed in (cost.training, cost.inference):
         assert speed.n_repeats == 3
         assert speed.batch_size == 4
@@ -98,10 +100,10 @@ def test_a_step_is_one_of_adamw_with_a_clipped_gradient():
     fabric = lightning.Fabric(accelerator="cpu", devices=1)
     training = Training(classifier, recipe, 1, 0)
     with torch.random.fork_rng([]):
-        step = measuring._training_step(fabric, training, (images, labels))
+        step = steps.training_step(fabric, training, (images, labels))
         step()
         step()
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-3, weight_decay=0.2)
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=1e-3, weight_decay=0.2, fused=True)
     for _ in range(2):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(twin(images), labels).backward()
@@ -137,13 +139,14 @@ def test_steps_are_those_of_the_training_loop(monkeypatch, precision):
 
     monkeypatch.setattr(Training, "training_step", spy("train", Training.training_step))
     monkeypatch.setattr(Training, "predict_step", spy("predict", Training.predict_step))
-    machine = MachineSpec(accelerator="cpu", precision=precision, threads=1)
-    _measure(machine, _recipe(batch_size=8), n_warm_up=2, n_repeats=2)
+    way = Execution(precision=precision)
+    _measure(recipe=_recipe(batch_size=8), execution=way, n_warm_up=2, n_repeats=2)
     for kind, training in (("train", True), ("predict", False)):
         assert len(seen[kind]) >= 2 + 1 + 2
         for step in seen[kind]:
             assert step["training"] is step["gradients"] is training
-            assert step["mixed"] is (precision == "bf16-mixed")
+            # Predictions are made in float32, whatever training is computed in.
+            assert step["mixed"] is (kind == "train" and precision == "bf16-mixed")
             assert step["threads"] == 1
             assert step["shape"] == (8, *SHAPE)
             assert 0 <= step["range"][0] < 0.1 < 0.9 < step["range"][1] <= 1
@@ -163,7 +166,7 @@ def test_the_clock_counts_every_step(monkeypatch):
         n_called[0] += 1
         now[0] += next(durations, 0.03)
 
-    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(steps.time, "perf_counter", lambda: now[0])
     rates = measuring._rates(step, torch.device("cpu"), n_warm_up=3, n_repeats=4)
     assert rates == pytest.approx([1 / 0.03] * 4)
     # 1, 2, 4 and 8 steps until they fill 0.2 s, then 8 for each repeat.
@@ -211,18 +214,24 @@ def _cost(*rates):
 
 
 def test_rounds_go_over_all_models_and_failures_stop_nothing(monkeypatch):
+    """Each model is computed in the way that was chosen for it, once, before all rounds."""
+    ways = {"a": Execution(), "b": Execution(compiled=True), "c": Execution(precision="bf16-mixed")}
     answers = iter([_cost(1.0), "it broke", _cost(2.0), _cost(3.0), _cost(4.0)])
-    asked = []
+    chosen, asked = [], []
 
     def answer(work, subject, *arguments):
+        if work is measuring_all._fastest_or_reason:
+            chosen.append((subject.identifier, *arguments))
+            return ways.get(subject.identifier, "no such model")
         asked.append((subject.identifier, *arguments))
         return next(answers)
 
     monkeypatch.setattr(measuring_all, "_in_fresh_process", answer)
-    subjects = {name: Subject(name.lower(), _recipe(), CLASSES, SHAPE) for name in "ABC"}
+    subjects = {name: Subject(name.lower(), _recipe(), CLASSES, SHAPE) for name in "ABCD"}
     machine = MachineSpec(accelerator="cpu")
     found = list(measure_all(subjects, machine, batch_size=7, n_warm_up=8, n_repeats=9))
     assert found == [
+        ("D", "no such model"),
         ("A", _cost(1.0)),
         ("B", "it broke"),
         ("C", _cost(2.0)),
@@ -230,7 +239,8 @@ def test_rounds_go_over_all_models_and_failures_stop_nothing(monkeypatch):
         ("C", _cost(2.0, 4.0)),
     ]
     settled = machine.model_copy(update={"threads": torch.get_num_threads()})
-    assert asked == [(name, settled, 7, 8, 9) for name in "abcac"]
+    assert chosen == [(name, settled) for name in "abcd"]
+    assert asked == [(name, settled, ways[name], 7, 8, 9) for name in "abcac"]
 
 
 def test_the_process_is_another_one_each_time():
@@ -257,7 +267,8 @@ def test_errors_become_reasons(monkeypatch, error, reason):
 
     monkeypatch.setattr(measuring_all, "measure", fail)
     subject = Subject(MODEL, _recipe(), CLASSES, SHAPE)
-    assert measuring_all._measured_or_reason(subject, MachineSpec(), None, 1, 1) == reason
+    told = measuring_all._measured_or_reason(subject, MachineSpec(), Execution(), None, 1, 1)
+    assert told == reason
 
 
 @pytest.mark.slow
@@ -272,3 +283,10 @@ def test_peak_memory_is_that_of_weights_gradients_and_moments():
     # AdamW keeps two moments of each weight. The libraries alone would take 400 MB.
     assert 4 * weights < cost.training_peak_bytes < 4 * weights + 100e6
     assert weights < cost.inference_peak_bytes < 2 * weights
+
+
+@pytest.mark.usefixtures("short")
+def test_it_is_said_how_training_was_computed():
+    assert _measure(n_repeats=1).execution == "32-true, contiguous"
+    way = Execution(precision="bf16-mixed", memory_format="channels-last")
+    assert _measure(n_repeats=1, execution=way).execution == "bf16-mixed, channels-last"

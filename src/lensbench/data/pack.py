@@ -169,13 +169,18 @@ def verify(spec: DataSpec) -> Audit:
     )
 
 
+def cache_folder(spec: DataSpec) -> Path:
+    """Return where all is kept that can be made again; it may not exist yet."""
+    return spec.cache or platformdirs.user_cache_path("lensbench")
+
+
 def packs_folder(spec: DataSpec) -> Path:
     """Return the folder of all packs, which then exists.
 
     Raises:
         DatasetError: It cannot be made, or lies among the images.
     """
-    root = (spec.cache or platformdirs.user_cache_path("lensbench")) / "packs"
+    root = cache_folder(spec) / "packs"
     if root.resolve().is_relative_to(spec.path.resolve()):
         raise DatasetError(f"{root} lies inside the data; name another folder with --cache")
     try:

@@ -250,7 +250,7 @@ def _environments(runs: Sequence[Judged]) -> Iterator[str]:
                 (
                     environment.device,
                     environment.accelerator,
-                    environment.precision,
+                    environment.arithmetic,
                     environment.threads or _UNKNOWN,
                     environment.platform,
                     environment.python,

@@ -15,6 +15,7 @@ from lensbench.config import (
     RunConfig,
     Spec,
     SplitSpec,
+    recipe_for,
 )
 
 
@@ -24,7 +25,8 @@ def reproducing_command(config: RunConfig) -> str:
     Only what differs from a default is said, but for the batch size, whose default depends on the
     model. Paths are as the run had them.
     """
-    recipe = RECIPES.get(config.recipe.name, CONTRACT)
+    known = config.recipe.name if config.recipe.name in RECIPES else CONTRACT.name
+    recipe = recipe_for(known, config.model.identifier)
     words = ["lensbench", "train"]
     words += ["--data", str(config.data.path), "--model", config.model.identifier]
     words += ["--name", config.name, "--recipe", recipe.name, "--seed", str(config.seed)]

@@ -231,7 +231,7 @@ def _contract_config(
     return ContractConfig(
         batch_size=config.recipe.batch_size,
         epochs=config.recipe.epochs,
-        learning_rate=config.recipe.learning_rate,
+        learning_rate=config.recipe.step_learning_rate,
         weight_decay=config.recipe.weight_decay,
         img_size=image_size,
         seed=config.seed,

@@ -22,7 +22,13 @@ _LIBRARIES = (
 
 
 def describe_environment(
-    accelerator: str, device: str | None, precision: str, threads: int | None
+    accelerator: str,
+    device: str | None,
+    precision: str,
+    threads: int | None,
+    *,
+    memory_format: str | None = None,
+    compiled: bool | None = None,
 ) -> Environment:
     """Describe where this process runs.
 
@@ -31,11 +37,15 @@ def describe_environment(
         device: Model name of the accelerator; None for a CPU, whose name is looked up.
         precision: Arithmetic of training, as Lightning names it.
         threads: CPU threads that torch uses.
+        memory_format: Order of pixels and channels in memory.
+        compiled: Whether torch.compile made the training step.
     """
     return Environment(
         device=device or cpu_name(),
         accelerator=accelerator,
         precision=precision,
+        memory_format=memory_format,
+        compiled=compiled,
         threads=threads,
         platform=platform.platform(),
         python=platform.python_version(),

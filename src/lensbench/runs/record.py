@@ -72,11 +72,22 @@ class Environment(_Part):
     accelerator: str
     """`cpu`, `cuda` or `mps`; of a failed run what was asked for."""
     precision: str
+    """Of training; `auto` of a run that failed before it was chosen."""
+    memory_format: str | None = None
+    """`contiguous` or `channels-last`; None in older records and if nothing was trained."""
+    compiled: bool | None = None
+    """Whether torch.compile made the training step; None likewise."""
     threads: int | None
     """Of torch; None if nothing was trained."""
     platform: str
     python: str
     libraries: dict[str, str]
+
+    @property
+    def arithmetic(self) -> str:
+        """How training was computed, in words."""
+        compiled = "compiled" if self.compiled else None
+        return ", ".join(filter(None, (self.precision, self.memory_format, compiled)))
 
     @property
     def machine(self) -> str:

@@ -37,6 +37,10 @@ class Layout:
 
 NATIVE = Layout()
 
+PREDICTED = ("validation", "test", "validation_single_view", "test_single_view")
+"""What predictions a run may leave; those of a single view are of the images as they are, where the
+others are means over several views."""
+
 
 def contract_layout(results: str, weights: str, split: str, csv: str) -> Layout:
     """Return the contract's file names, in folders of the given names.
@@ -102,7 +106,7 @@ class RunStore:
         return self._place(self.layout.run_figures)
 
     def predictions(self, part: str) -> Path:
-        """The predictions for `validation` or `test`."""
+        """The predictions for one of `PREDICTED`."""
         return self._place(self.layout.predictions, part=part)
 
     @property
@@ -222,8 +226,7 @@ class RunStore:
         for file in (
             self.record,
             self.weights,
-            self.predictions("validation"),
-            self.predictions("test"),
+            *(self.predictions(part) for part in PREDICTED),
             *(self.figures / name for name in run_figure_names(self.name).values()),
             self.work,
             *own_split,

@@ -15,14 +15,15 @@ def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
 
     Args:
         images: (B, C, H, W) floating.
-        recipe: Its `symmetry`, `rotation_degrees`, `shift` and `scale`.
+        recipe: Its `symmetry`, `rotation_degrees`, `shift`, `scale` and `affine_share`.
         generator: Source of randomness, on the CPU.
 
     Returns:
         Images of the same shape. Exact symmetries move pixels without changing any value; the
         affine part interpolates bilinearly and takes each image's lowest value, of all channels,
-        for what lies outside its frame. Oblong images are flipped but never turned by 90 degrees,
-        which would change their shape.
+        for what lies outside its frame. Images that it leaves where they are keep their values to
+        the bit. Oblong images are flipped but never turned by 90 degrees, which would change their
+        shape.
     """
     if recipe.symmetry != "none":
         images = _maybe(images, images.flip(-1), generator)
@@ -35,7 +36,10 @@ def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
 
 
 def draw_affine(n_images: int, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
-    """Draw (n_images, 2, 3) float32 matrices that map output to input coordinates in [-1, 1]."""
+    """Draw (n_images, 2, 3) float32 matrices that map output to input coordinates in [-1, 1].
+
+    Those of images that are not among the recipe's `affine_share` are the identity.
+    """
     angle, scale, right, down = (2 * torch.rand(4, n_images, generator=generator) - 1).unbind()
     angle = angle * math.radians(recipe.rotation_degrees)
     scale = 1 / (1 + scale * recipe.scale)
@@ -43,21 +47,41 @@ def draw_affine(n_images: int, recipe: Recipe, generator: torch.Generator) -> to
     right, down = 2 * recipe.shift * right, 2 * recipe.shift * down
     cosine, sine = scale * angle.cos(), scale * angle.sin()
     rows = [cosine, -sine, right, sine, cosine, down]
-    return torch.stack(rows, dim=1).reshape(n_images, 2, 3)
+    matrices = torch.stack(rows, dim=1).reshape(n_images, 2, 3)
+    if recipe.affine_share < 1:
+        moved = torch.rand(n_images, generator=generator) < recipe.affine_share
+        matrices = torch.where(moved[:, None, None], matrices, torch.eye(2, 3))
+    return matrices
 
 
 def _resample(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    matrices = matrices.to(images.device, images.dtype)
+    """Interpolate the images whose matrix, on the CPU, is not the identity."""
+    moved = (matrices != torch.eye(2, 3)).flatten(1).any(dim=1).nonzero().squeeze(1)
+    if not len(moved):
+        return images
+    index = _send(moved, images.device)
+    chosen = images[index]
     # Both sides span [-1, 1] whatever their lengths, so a turn has to be told their ratio.
     height, width = images.shape[-2:]
-    sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]]).to(matrices)
-    matrices = matrices * sides
-    grid = nn.affine_grid(matrices, list(images.shape), align_corners=False)
+    sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]])
+    grid = nn.affine_grid(
+        _send((matrices[moved] * sides).to(images.dtype), images.device),
+        list(chosen.shape),
+        align_corners=False,
+    )
     # Sampling fills with 0, which an image of another sky does not have.
-    sky = images.amin((1, 2, 3), keepdim=True)
-    return nn.grid_sample(images - sky, grid, mode="bilinear", align_corners=False) + sky
+    sky = chosen.amin((1, 2, 3), keepdim=True)
+    resampled = nn.grid_sample(chosen - sky, grid, mode="bilinear", align_corners=False) + sky
+    return images.index_copy(0, index, resampled)
 
 
 def _maybe(images: torch.Tensor, changed: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     heads = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(heads.to(images.device)[:, None, None, None], changed, images)
+    return torch.where(_send(heads, images.device)[:, None, None, None], changed, images)
+
+
+def _send(draws: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy what was drawn on the CPU; on a GPU without waiting for the work that it has left."""
+    if device.type != "cuda":
+        return draws.to(device)
+    return draws.pin_memory().to(device, non_blocking=True)

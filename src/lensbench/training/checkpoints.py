@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file, save_file
 
-from lensbench.training.module import Training
+from lensbench.training.module import Training, best_epoch
 
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
 """What an interrupted fit may lose, if an epoch is not shorter."""
@@ -68,22 +68,18 @@ class BestEpoch(lightning.Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Keep the weights if this epoch is better than all before."""
-        if isinstance(pl_module, Training) and best_epoch(pl_module) == len(pl_module.epochs):
+        if isinstance(pl_module, Training) and (
+            best_epoch(pl_module.epochs) == len(pl_module.epochs)
+        ):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             partial = self._file.with_suffix(".partial")
-            state = pl_module.classifier.state_dict()
+            state = pl_module.evaluated.state_dict()
             save_file({k: t.detach().cpu().contiguous().clone() for k, t in state.items()}, partial)
             partial.replace(self._file)
 
     def restore(self, training: Training) -> None:
         """Give the classifier the weights that were kept."""
         training.classifier.load_state_dict(load_file(self._file))
-
-
-def best_epoch(training: Training) -> int:
-    """Return the first epoch, counted from 1, of the highest validation AUC."""
-    aucs = [epoch.validation_auc for epoch in training.epochs]
-    return 1 + aucs.index(max(aucs))
 
 
 def find_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:

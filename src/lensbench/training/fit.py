@@ -25,8 +25,16 @@ from lensbench.data.batches import DeviceImages, Feeder
 from lensbench.data.pack import Pack
 from lensbench.errors import ConfigError
 from lensbench.outcome import History, Timing
-from lensbench.training.checkpoints import BestEpoch, LastStep, best_epoch, find_checkpoint
-from lensbench.training.module import Training
+from lensbench.training.checkpoints import BestEpoch, LastStep, find_checkpoint
+from lensbench.training.execution import (
+    Execution,
+    Precision,
+    Work,
+    choose_execution,
+    keep_execution,
+    resumed_execution,
+)
+from lensbench.training.module import Training, best_epoch
 from lensbench.training.progress import Progress
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -38,10 +46,13 @@ class Fit:
 
     history: History
     timing: Timing
+    execution: Execution
     accelerator: str
     device: str | None
     """Model name of the GPU; None on a CPU."""
     threads: int
+    notes: tuple[str, ...]
+    """What a record should say about how it ended."""
 
 
 def fit(
@@ -54,6 +65,7 @@ def fit(
     machine: MachineSpec,
     seed: int,
     folder: Path,
+    cache: Path,
     label: str,
 ) -> Fit:
     """Train `classifier` in place; afterwards it has the weights that the recipe keeps.
@@ -67,6 +79,7 @@ def fit(
         machine: Where to train.
         seed: Of order, augmentation and dropout.
         folder: For checkpoints. If it holds those of an interrupted fit, that one goes on.
+        cache: JSON file of how fits were computed before; see `choose_execution`.
         label: Names the fit in the progress bar.
 
     Raises:
@@ -77,11 +90,26 @@ def fit(
     best = BestEpoch(folder)
     callbacks = [Progress(label), LastStep(folder), *([best] if recipe.keep == "best" else [])]
     resumed = find_checkpoint(folder, lambda line: tqdm.write(f"{label}: {line}", sys.stderr))
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
     with _quiet():
-        trainer = _trainer(machine, recipe, callbacks, folder)
+        work = Work(
+            classifier, recipe, pack.image_shape, len(pack.classes), len(train) * recipe.epochs
+        )
+        execution = resumed_execution(folder) or choose_execution(work, machine, cache)
+        keep_execution(execution, folder)
+        trainer = _trainer(machine, execution.precision, recipe, callbacks, folder)
         images = DeviceImages(pack, trainer.strategy.root_device)
         batches = Feeder(images, train, recipe.batch_size, shuffle_seed=seed)
-        training = Training(classifier, recipe, len(batches) * recipe.epochs, seed)
+        execution.arrange(classifier)
+        training = Training(
+            classifier,
+            recipe,
+            len(batches) * recipe.epochs,
+            seed,
+            fused=execution.fused,
+            compiled=execution.compiled,
+        )
         with _keyboard_interrupts(trainer):
             trainer.fit(
                 training,
@@ -90,21 +118,25 @@ def fit(
                 ckpt_path=resumed,
                 weights_only=True,
             )
-    kept_epoch = recipe.epochs
+    kept_epoch = len(training.epochs)
     if recipe.keep == "best":
-        kept_epoch = best_epoch(training)
+        kept_epoch = best_epoch(training.epochs)
         best.restore(training)
+    elif training.averaged is not None:
+        classifier.load_state_dict(training.averaged.module.state_dict())
     root = trainer.strategy.root_device
     training.cpu()
     return Fit(
         history=History(epochs=tuple(training.epochs), kept_epoch=kept_epoch),
         timing=Timing(
             fit_seconds=training.train_seconds + training.validation_seconds,
-            n_train_images_per_second=len(train) * recipe.epochs / training.train_seconds,
+            n_train_images_per_second=len(train) * len(training.epochs) / training.train_seconds,
         ),
+        execution=execution,
         accelerator=root.type,
         device=torch.cuda.get_device_name(root) if root.type == "cuda" else None,
         threads=torch.get_num_threads(),
+        notes=_notes(training),
     )
 
 
@@ -115,9 +147,13 @@ def predict(
     recipe: Recipe,
     machine: MachineSpec,
 ) -> NDArray[np.float64]:
-    """Return the logits (N, K) float64 of some rows of a pack, each once, in their order."""
+    """Return the logits (V, N, K) float64 of some rows of a pack, each once, in their order.
+
+    They are computed in float32, from each of the V views of an image that the recipe asks for; the
+    first view is the image itself.
+    """
     with _quiet():
-        trainer = _trainer(machine, recipe, [], None)
+        trainer = _trainer(machine, "32-true", recipe, [], None)
         # Every row is wanted once: not worth a copy of all of them on the device.
         images = DeviceImages(pack, trainer.strategy.root_device, resident=False)
         with _keyboard_interrupts(trainer):
@@ -125,22 +161,32 @@ def predict(
                 Training(classifier, recipe, 1, 0), Feeder(images, rows, recipe.batch_size)
             )
     classifier.cpu()
-    return torch.cat(cast("list[torch.Tensor]", logits)).double().numpy()
+    return torch.cat(cast("list[torch.Tensor]", logits), dim=1).double().numpy()
+
+
+def _notes(training: Training) -> tuple[str, ...]:
+    n_epochs, recipe = len(training.epochs), training.recipe
+    if n_epochs == recipe.epochs:
+        return ()
+    return (
+        f"training was stopped after {n_epochs} of {recipe.epochs} epochs: the validation AUC had "
+        f"been no better for {recipe.patience}",
+    )
 
 
 def _trainer(
     machine: MachineSpec,
+    precision: Precision,
     recipe: Recipe,
     callbacks: list[lightning.Callback],
     folder: Path | None,
 ) -> lightning.Trainer:
-    if machine.threads is not None:
-        torch.set_num_threads(machine.threads)
     try:
         return lightning.Trainer(
             accelerator=machine.accelerator,
             devices=1,
-            precision=machine.precision,
+            precision=precision,
+            benchmark=True,  # shapes do not change, so cuDNN may look for its fastest kernels
             max_epochs=recipe.epochs,
             gradient_clip_val=None if recipe.gradient_clip == "none" else recipe.gradient_clip,
             callbacks=callbacks,

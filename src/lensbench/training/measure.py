@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, cast
+from collections.abc import Callable
+from typing import NamedTuple
 
-import lightning
 import torch
 
 from lensbench.config import MachineSpec, ModelSpec, Recipe
 from lensbench.cost import MeasuredCost, Throughput
-from lensbench.data.batches import Batch
-from lensbench.errors import ConfigError
+from lensbench.training.execution import Execution, Work, choose_execution
 from lensbench.training.memory import PeakMemory
 from lensbench.training.module import Training
+from lensbench.training.steps import (
+    inference_step,
+    left_alone,
+    open_fabric,
+    random_batch,
+    seconds,
+    training_step,
+)
 from lensbench.zoo.build import ImageShape, build
 from lensbench.zoo.count import cost_of
 
 _REPEAT_SECONDS = 0.2
+
+_N_IMAGES = 1_000_000_000
+"""Of a fit that is long on any machine."""
+
+PLAIN = Execution()
 
 
 class Hardware(NamedTuple):
@@ -38,12 +47,32 @@ def find_hardware(machine: MachineSpec) -> Hardware:
     Raises:
         ConfigError: The machine lacks the accelerator that was asked for.
     """
-    device = _fabric(machine).device
+    device = open_fabric(machine, "32-true").device
     return Hardware(
         device.type,
         torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         machine.threads or torch.get_num_threads(),
     )
+
+
+def fastest_execution(
+    identifier: str,
+    recipe: Recipe,
+    classes: tuple[str, ...],
+    image_shape: ImageShape,
+    machine: MachineSpec,
+) -> Execution:
+    """Return how a long fit of a classifier is computed on this machine.
+
+    As `choose_execution` does for a fit, but nothing is compiled unless the machine's settings say
+    so: whether that pays depends on how long the fit is. Arguments and errors are those of
+    `measure`.
+    """
+    if machine.compile == "auto":
+        machine = machine.model_copy(update={"compile": "no"})
+    classifier = build(_untrained(identifier), recipe, classes, image_shape, seed=0)
+    work = Work(classifier, recipe, image_shape, len(classes), _N_IMAGES)
+    return choose_execution(work, machine)
 
 
 def measure(
@@ -53,16 +82,18 @@ def measure(
     image_shape: ImageShape,
     machine: MachineSpec,
     *,
+    execution: Execution = PLAIN,
     batch_size: int | None = None,
     n_warm_up: int = 3,
     n_repeats: int = 5,
 ) -> MeasuredCost:
     """Measure what a classifier with random weights costs, on random images.
 
-    A training step is that of `fit`: augmentation, forward and backward pass, clipping and AdamW
-    in the machine's precision. Inference is that of `predict`, which brings the logits to the CPU.
-    Both begin with a batch that is on the device. Left out are reading images, the schedule,
-    validation, and what Lightning's loop itself takes.
+    A training step is that of `fit`: augmentation, forward and backward pass, clipping, AdamW and
+    averaging. Inference is that of `predict`, all views of
+    an image and float32, which brings the logits to the CPU. Both begin with a batch that is on
+    the device. Left out are reading images, the schedule, validation, and what Lightning's loop
+    itself takes.
 
     Each repeat has as many steps as fill 0.2 s or more, and the device has finished them when its
     clock stops. Random numbers and threads of this process are left as they were.
@@ -72,7 +103,8 @@ def measure(
         recipe: How it sees the images and is trained.
         classes: The K class names.
         image_shape: (C, H, W) of the images on disk.
-        machine: On what, and how.
+        machine: On what.
+        execution: How training is computed.
         batch_size: Images per step (default: the recipe's).
         n_warm_up: Steps before the first repeat.
         n_repeats: How often each speed is measured.
@@ -82,69 +114,47 @@ def measure(
         ConfigError: The machine lacks the accelerator that was asked for.
     """
     batch_size = batch_size or recipe.batch_size
-    fabric = _fabric(machine)
-    with _left_alone(machine, fabric.device):
-        classifier = build(
-            ModelSpec(identifier=identifier, pretrained=False), recipe, classes, image_shape, seed=0
-        )
-        memory = PeakMemory(classifier, fabric.device)
+    recipe = recipe.model_copy(update={"batch_size": batch_size})
+    device = open_fabric(machine, execution.precision).device
+    with left_alone(machine, device):
+        classifier = build(_untrained(identifier), recipe, classes, image_shape, seed=0)
+        memory = PeakMemory(classifier, device)
         cost = cost_of(classifier)
-        training = Training(classifier, recipe, n_steps=1, seed=0).to(fabric.device)
-        batch = _random_batch(batch_size, image_shape, len(classes), fabric.device)
+        execution.arrange(classifier)
+        training = Training(
+            classifier,
+            recipe,
+            n_steps=1,
+            seed=0,
+            fused=execution.fused,
+            compiled=execution.compiled,
+        ).to(device)
+        batch = random_batch(batch_size, image_shape, len(classes), device)
 
         def rates(step: Callable[[], object]) -> Throughput:
-            repeats = _rates(step, fabric.device, n_warm_up, n_repeats)
+            repeats = _rates(step, device, n_warm_up, n_repeats)
             return Throughput(
                 repeats=tuple(batch_size * rate for rate in repeats), batch_size=batch_size
             )
 
         # The peak of a CPU's process never falls, so what takes less comes first.
         memory.restart()
-        inference = rates(_inference_step(fabric, training, batch))
+        inference = rates(inference_step(training, batch))
         inference_peak = memory.bytes()
         memory.restart()
-        trained = rates(_training_step(fabric, training, batch))
+        trained = rates(training_step(open_fabric(machine, execution.precision), training, batch))
         return MeasuredCost(
             **dict(cost),
             training=trained,
             inference=inference,
             training_peak_bytes=memory.bytes(),
             inference_peak_bytes=inference_peak,
+            execution=str(execution),
         )
 
 
-def _training_step(
-    fabric: lightning.Fabric, training: Training, batch: Batch
-) -> Callable[[], None]:
-    training.train()
-    training.on_train_epoch_start()
-    configured = training.configure_optimizers()
-    plain = configured["optimizer"] if isinstance(configured, dict) else configured
-    optimizer = cast("torch.optim.Optimizer", fabric.setup_optimizers(plain))
-    clip = training.recipe.gradient_clip
-
-    def step() -> None:
-        with fabric.autocast():
-            loss = training.training_step(batch, 0)
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        if clip != "none":
-            fabric.clip_gradients(training, optimizer, max_norm=clip)
-        optimizer.step()
-
-    return step
-
-
-def _inference_step(
-    fabric: lightning.Fabric, training: Training, batch: Batch
-) -> Callable[[], None]:
-    training.eval()
-
-    def step() -> None:
-        with torch.no_grad(), fabric.autocast():
-            training.predict_step(batch, 0)
-
-    return step
+def _untrained(identifier: str) -> ModelSpec:
+    return ModelSpec(identifier=identifier, pretrained=False)
 
 
 def _rates(
@@ -154,54 +164,6 @@ def _rates(
     for _ in range(n_warm_up):
         step()
     n_steps = 1
-    while _seconds(step, n_steps, device) < _REPEAT_SECONDS:
+    while seconds(step, n_steps, device) < _REPEAT_SECONDS:
         n_steps *= 2
-    return [n_steps / _seconds(step, n_steps, device) for _ in range(n_repeats)]
-
-
-def _seconds(step: Callable[[], object], n_steps: int, device: torch.device) -> float:
-    _wait_for(device)
-    start = time.perf_counter()
-    for _ in range(n_steps):
-        step()
-    _wait_for(device)
-    return time.perf_counter() - start
-
-
-def _wait_for(device: torch.device) -> None:
-    """Let a device finish what it was told: its work goes on after the calls return."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
-
-
-def _random_batch(
-    n_images: int, image_shape: ImageShape, n_classes: int, device: torch.device
-) -> Batch:
-    draws = torch.Generator().manual_seed(0)
-    images = torch.rand(n_images, *image_shape, generator=draws)
-    labels = torch.randint(n_classes, (n_images,), generator=draws)
-    return images.to(device), labels.to(device)
-
-
-def _fabric(machine: MachineSpec) -> lightning.Fabric:
-    try:
-        return lightning.Fabric(
-            accelerator=machine.accelerator, devices=1, precision=machine.precision
-        )
-    except (lightning.fabric.utilities.exceptions.MisconfigurationException, RuntimeError) as error:
-        raise ConfigError(f"accelerator {machine.accelerator!r}: {error}") from error
-
-
-@contextlib.contextmanager
-def _left_alone(machine: MachineSpec, device: torch.device) -> Iterator[None]:
-    """Set the threads that are asked for, and give threads and random numbers back as they were."""
-    threads = torch.get_num_threads()
-    if machine.threads is not None:
-        torch.set_num_threads(machine.threads)
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    return [n_steps / seconds(step, n_steps, device) for _ in range(n_repeats)]

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lensbench.config import MachineSpec, Recipe
 from lensbench.cost import MeasuredCost
 from lensbench.errors import LensbenchError
-from lensbench.training.measure import find_hardware, measure
+from lensbench.training.execution import Execution
+from lensbench.training.measure import fastest_execution, find_hardware, measure
 from lensbench.zoo.build import ImageShape
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,9 @@ def measure_all(
 ) -> Iterator[tuple[str, MeasuredCost | str]]:
     """Measure all models, round after round, so that a machine's slow hours meet all of them.
 
-    A model has a fresh process in each round: its peak memory is its own, and one that runs out
-    of memory does not stop the others. A script that calls this needs the guard
+    How each model is computed is chosen once, before. A model has a fresh process for that and in
+    each round: its peak memory is its own, and one that runs out of memory does not stop the
+    others. A script that calls this needs the guard
     `if __name__ == "__main__":`, as always where processes are spawned.
 
     Args:
@@ -59,26 +64,34 @@ def measure_all(
     """
     # A fresh process has torch's own number of threads, not that of this one.
     machine = machine.model_copy(update={"threads": find_hardware(machine).threads})
+    ways: dict[str, Execution] = {}
+    for name, subject in subjects.items():
+        way = _in_fresh_process(_fastest_or_reason, subject, machine)
+        if isinstance(way, str):
+            yield name, way
+        else:
+            ways[name] = way
     known: dict[str, MeasuredCost] = {}
-    failed: set[str] = set()
     for _ in range(n_rounds):
-        for name, subject in subjects.items():
-            if name in failed:
-                continue
+        for name in list(ways):
             found = _in_fresh_process(
-                _measured_or_reason, subject, machine, batch_size, n_warm_up, n_repeats
+                _measured_or_reason,
+                subjects[name],
+                machine,
+                ways[name],
+                batch_size,
+                n_warm_up,
+                n_repeats,
             )
             if isinstance(found, str):
-                failed.add(name)
+                del ways[name]
                 yield name, found
                 continue
             known[name] = known[name].joined(found) if name in known else found
             yield name, known[name]
 
 
-def _in_fresh_process(
-    work: Callable[..., MeasuredCost | str], *arguments: object
-) -> MeasuredCost | str:
+def _in_fresh_process(work: Callable[..., _Found], *arguments: object) -> _Found | str:
     # Not forked: CUDA cannot be used in a fork, and memory would not start from nothing.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as executor:
@@ -91,24 +104,41 @@ def _in_fresh_process(
             )
 
 
+def _fastest_or_reason(subject: Subject, machine: MachineSpec) -> Execution | str:
+    return _or_reason(fastest_execution, subject, machine)
+
+
 def _measured_or_reason(
     subject: Subject,
     machine: MachineSpec,
+    execution: Execution,
     batch_size: int | None,
     n_warm_up: int,
     n_repeats: int,
 ) -> MeasuredCost | str:
+    return _or_reason(
+        measure,
+        subject,
+        machine,
+        execution=execution,
+        batch_size=batch_size,
+        n_warm_up=n_warm_up,
+        n_repeats=n_repeats,
+    )
+
+
+def _or_reason(
+    work: Callable[..., _Found], subject: Subject, machine: MachineSpec, **settings: object
+) -> _Found | str:
     """Return errors as text: not every library's can be sent to another process."""
     try:
-        return measure(
+        return work(
             subject.identifier,
             subject.recipe,
             subject.classes,
             subject.image_shape,
             machine,
-            batch_size=batch_size,
-            n_warm_up=n_warm_up,
-            n_repeats=n_repeats,
+            **settings,
         )
     except LensbenchError as error:
         return str(error)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
+from timm.utils import ModelEmaV3
 from torch import nn
 
 from lensbench.config import Recipe
@@ -17,6 +20,8 @@ from lensbench.errors import TrainingError
 from lensbench.evaluation.auc import one_vs_rest
 from lensbench.outcome import Epoch
 from lensbench.training.augment import augment
+from lensbench.training.schedule import cosine, optimizer_for
+from lensbench.training.views import views
 
 
 class Training(lightning.LightningModule):
@@ -27,11 +32,38 @@ class Training(lightning.LightningModule):
     exactly as if it had never stopped.
     """
 
-    def __init__(self, classifier: nn.Module, recipe: Recipe, n_steps: int, seed: int) -> None:
-        """Wrap a classifier for `n_steps` optimiser steps in all epochs together."""
+    def __init__(
+        self,
+        classifier: nn.Module,
+        recipe: Recipe,
+        n_steps: int,
+        seed: int,
+        *,
+        fused: bool = True,
+        compiled: bool = False,
+    ) -> None:
+        """Wrap a classifier.
+
+        Args:
+            classifier: What is trained.
+            recipe: How.
+            n_steps: Optimiser steps in all epochs together.
+            seed: Of augmentation and dropout.
+            fused: Whether one kernel does the whole step of the optimiser.
+            compiled: Whether `torch.compile` makes the training step.
+        """
         super().__init__()
         self.classifier = classifier
+        self.averaged = (
+            # In training mode like all else: the trainer changes modes, and warns of others.
+            ModelEmaV3(classifier, recipe.average, use_warmup=True).train()
+            if recipe.average
+            else None
+        )
         self.recipe = recipe
+        # A function, not a module: what is compiled has no weights of its own to keep.
+        self._forward = torch.compile(classifier.forward, dynamic=False) if compiled else classifier
+        self._fused = fused
         self.epochs: list[Epoch] = []
         self.train_seconds = 0.0
         self.validation_seconds = 0.0
@@ -45,20 +77,32 @@ class Training(lightning.LightningModule):
         self._validated: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._clock = 0.0
 
-    def configure_optimizers(self) -> Any:
-        """AdamW, with the one-cycle schedule per step or the plateau schedule per epoch."""
-        recipe = self.recipe
-        optimizer = torch.optim.AdamW(
-            self.classifier.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    @property
+    def evaluated(self) -> nn.Module:
+        """The classifier that is validated and kept: with averaged weights, if there are some."""
+        return self.classifier if self.averaged is None else self.averaged.module
+
+    @property
+    def has_stalled(self) -> bool:
+        """Whether the validation AUC has been no better for as long as the recipe waits."""
+        return self.recipe.patience != "none" and (
+            len(self.epochs) - best_epoch(self.epochs) >= self.recipe.patience
         )
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, with a schedule per step or the plateau schedule per epoch."""
+        recipe = self.recipe
+        network = getattr(self.classifier, "network", self.classifier)
+        optimizer = optimizer_for(network, recipe, fused=self._fused)
         if recipe.schedule == "one-cycle":
-            cycle = torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, recipe.learning_rate, total_steps=self._n_steps
+            rates = [group["lr"] for group in optimizer.param_groups]
+            cycle: torch.optim.lr_scheduler.LRScheduler = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, rates, total_steps=self._n_steps
             )
-            return {
-                "optimizer": optimizer,
-                "lr_scheduler": {"scheduler": cycle, "interval": "step"},
-            }
+            return _each_step(optimizer, cycle)
+        if recipe.schedule == "cosine":
+            factor = partial(cosine, n_steps=self._n_steps, warm_up=recipe.warm_up)
+            return _each_step(optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor))
         if recipe.schedule == "plateau":
             # Lightning checkpoints an epoch before it steps such a schedule, so that a resumed
             # fit would miss a step; here it is stepped with the validation that it looks at.
@@ -74,6 +118,7 @@ class Training(lightning.LightningModule):
 
     def on_train_start(self) -> None:
         """Start the clock; an epoch that is resumed in its middle has no other start."""
+        self.trainer.should_stop = self.has_stalled
         self._loss_sum = self._loss_sum.to(self.device)
         self._clock = time.perf_counter()
 
@@ -91,11 +136,23 @@ class Training(lightning.LightningModule):
         self._draws.manual_seed(step_seed)
         # Dropout knows no generator but the global one.
         torch.manual_seed(step_seed)
-        logits = self.classifier(augment(images, self.recipe, self._draws))
-        loss = nn.functional.cross_entropy(logits, labels)
+        logits = self._forward(augment(images, self.recipe, self._draws))
+        loss = nn.functional.cross_entropy(
+            logits, labels, label_smoothing=self.recipe.label_smoothing
+        )
         self._loss_sum += loss.detach() * len(labels)
         self._n_trained += len(labels)
         return loss
+
+    def optimizer_step(self, *arguments: Any, **named: Any) -> None:
+        """Do a step and let the averaged weights follow, before any checkpoint of it."""
+        super().optimizer_step(*arguments, **named)
+        self.follow(self.trainer.global_step + 1)  # counted only after this hook
+
+    def follow(self, step: int) -> None:
+        """Move the averaged weights, if there are some, towards those after a step (from 1)."""
+        if self.averaged is not None:
+            self.averaged.update(self.classifier, step)
 
     def on_validation_start(self) -> None:
         """Note when training stopped and validation began."""
@@ -104,7 +161,7 @@ class Training(lightning.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         """Keep the logits of one batch."""
         images, labels = batch
-        self._validated.append((self.classifier(images).float().cpu(), labels.cpu()))
+        self._validated.append((self.evaluated(images).float().cpu(), labels.cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Turn all validation logits into this epoch's line of the history."""
@@ -123,17 +180,19 @@ class Training(lightning.LightningModule):
                 train_loss=train_loss,
                 validation_loss=float(nn.functional.cross_entropy(logits, labels)),
                 validation_auc=auc,
-                learning_rate=optimizer.param_groups[0]["lr"],
+                learning_rate=max(group["lr"] for group in optimizer.param_groups),
             )
         )
+        self.trainer.should_stop = self.has_stalled
         if self._plateau is not None:
             self._plateau.step(auc)
         self.validation_seconds += self._lap()
 
     def predict_step(self, batch: Batch, _: int) -> torch.Tensor:
-        """Return the logits of one batch, (B, K) float32 on the CPU."""
-        logits: torch.Tensor = self.classifier(batch[0])
-        return logits.float().cpu()
+        """Return the logits of one batch, (V, B, K) float32 on the CPU, of each of V views."""
+        # One view after another: eight at once would take eight times the memory.
+        logits = [self.classifier(view) for view in views(batch[0], self.recipe)]
+        return torch.stack(logits).float().cpu()
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Count the time of the step."""
@@ -163,3 +222,16 @@ class Training(lightning.LightningModule):
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
         return seconds
+
+
+def best_epoch(epochs: Sequence[Epoch]) -> int:
+    """Return the first epoch, counted from 1, of the highest validation AUC; 0 if there is none."""
+    aucs = [epoch.validation_auc for epoch in epochs]
+    return 1 + aucs.index(max(aucs)) if aucs else 0
+
+
+def _each_step(
+    optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler
+) -> dict[str, Any]:
+    """Return what Lightning takes for a schedule that goes on at each step."""
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -75,7 +75,7 @@ def _environment_facts(
 ) -> tuple[tuple[str, str], ...]:
     return (
         ("Runs", ", ".join(names)),
-        ("Device", f"{environment.device} ({environment.accelerator}, {environment.precision})"),
+        ("Device", f"{environment.device} ({environment.accelerator}, {environment.arithmetic})"),
         ("Threads", str(environment.threads or "not recorded")),
         ("System", f"{environment.platform}, Python {environment.python}"),
         ("Libraries", ", ".join(f"{name} {v}" for name, v in environment.libraries.items())),

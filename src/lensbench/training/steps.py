@@ -1,0 +1,110 @@
+"""Steps of training and prediction on one batch, and how fast they are."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import lightning
+import torch
+
+from lensbench.config import MachineSpec
+from lensbench.data.batches import Batch
+from lensbench.errors import ConfigError
+from lensbench.training.module import Training
+from lensbench.zoo.build import ImageShape
+
+
+def open_fabric(machine: MachineSpec, precision: str) -> lightning.Fabric:
+    """Return Lightning's access to the device of a machine, in a precision of its.
+
+    Raises:
+        ConfigError: The machine lacks the accelerator that was asked for.
+    """
+    try:
+        return lightning.Fabric(
+            accelerator=machine.accelerator,
+            devices=1,
+            precision=precision,  # type: ignore[arg-type]
+        )
+    except (lightning.fabric.utilities.exceptions.MisconfigurationException, RuntimeError) as error:
+        raise ConfigError(f"accelerator {machine.accelerator!r}: {error}") from error
+
+
+def training_step(fabric: lightning.Fabric, training: Training, batch: Batch) -> Callable[[], None]:
+    """Return a whole step of training, as often as it is called, on one batch."""
+    training.train()
+    training.on_train_epoch_start()
+    configured = training.configure_optimizers()
+    plain = configured["optimizer"] if isinstance(configured, dict) else configured
+    optimizer = cast("torch.optim.Optimizer", fabric.setup_optimizers(plain))
+    clip = training.recipe.gradient_clip
+    n_steps = 0
+
+    def step() -> None:
+        nonlocal n_steps
+        with fabric.autocast():
+            loss = training.training_step(batch, 0)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        if clip != "none":
+            fabric.clip_gradients(training, optimizer, max_norm=clip)
+        optimizer.step()
+        n_steps += 1
+        training.follow(n_steps)
+
+    return step
+
+
+def inference_step(training: Training, batch: Batch) -> Callable[[], None]:
+    """Return a step of prediction, in float32, on one batch."""
+    training.eval()
+
+    def step() -> None:
+        with torch.no_grad():
+            training.predict_step(batch, 0)
+
+    return step
+
+
+def seconds(step: Callable[[], object], n_steps: int, device: torch.device) -> float:
+    """Return how long some steps take, until the device has finished them."""
+    _wait_for(device)
+    start = time.perf_counter()
+    for _ in range(n_steps):
+        step()
+    _wait_for(device)
+    return time.perf_counter() - start
+
+
+def random_batch(
+    n_images: int, image_shape: ImageShape, n_classes: int, device: torch.device
+) -> Batch:
+    """Return images of noise, and labels at random, on a device."""
+    draws = torch.Generator().manual_seed(0)
+    images = torch.rand(n_images, *image_shape, generator=draws)
+    labels = torch.randint(n_classes, (n_images,), generator=draws)
+    return images.to(device), labels.to(device)
+
+
+@contextlib.contextmanager
+def left_alone(machine: MachineSpec, device: torch.device) -> Iterator[None]:
+    """Set the threads that are asked for, and give threads and random numbers back as they were."""
+    threads = torch.get_num_threads()
+    if machine.threads is not None:
+        torch.set_num_threads(machine.threads)
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _wait_for(device: torch.device) -> None:
+    """Let a device finish what it was told: its work goes on after the calls return."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

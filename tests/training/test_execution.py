@@ -1,0 +1,171 @@
+"""Which way is chosen, with speeds that are made up; that real ones are measured."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from lensbench.config import CONTRACT, MachineSpec, Recipe
+from lensbench.errors import ConfigError
+from lensbench.training import execution
+from lensbench.training.execution import (
+    Execution,
+    Work,
+    choose_execution,
+    keep_execution,
+    resumed_execution,
+)
+
+AUTO = MachineSpec(accelerator="cpu")
+PLAIN = Execution()
+
+
+def recipe(**changes) -> Recipe:
+    settings = {"name": "t", "epochs": 1, "batch_size": 4, "learning_rate": 0.01}
+    return Recipe(**(settings | changes))
+
+
+def work(plan: Recipe | None = None, n_images: int = 10_000) -> Work:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 3))
+    return Work(network, plan or recipe(), (1, 12, 12), 3, n_images)
+
+
+@pytest.fixture
+def speeds(monkeypatch):
+    """Seconds an image of each way, and a list of what was asked for."""
+    known = {PLAIN: 1.0}
+    asked: list[Execution] = []
+
+    class Stopwatch:
+        def __init__(self, *_):
+            pass
+
+        def seconds_per_image(self, way, give_up_above=float("inf")):
+            asked.append(way)
+            return known.get(way, 2.0)
+
+        def compiling_pays(self, way, n_images):
+            raise AssertionError("a CPU compiles nothing by itself")
+
+    monkeypatch.setattr(execution, "_Stopwatch", Stopwatch)
+    known["asked"] = asked
+    return known
+
+
+@pytest.mark.parametrize(
+    ("faster", "seconds", "chosen"),
+    [
+        ({}, None, PLAIN),
+        ({"memory_format": "channels-last"}, 0.8, None),
+        ({"memory_format": "channels-last"}, 0.95, PLAIN),  # within the noise
+        ({"precision": "bf16-mixed"}, 0.5, None),
+        ({"precision": "bf16-mixed", "memory_format": "channels-last"}, 0.5, None),
+    ],
+)
+def test_the_fastest_way_is_chosen(speeds, faster, seconds, chosen):
+    way = Execution(**faster)
+    if seconds is not None:
+        speeds[way] = seconds
+    assert choose_execution(work(), AUTO) == (chosen or way)
+
+
+def test_of_two_faster_ways_the_fastest_is_chosen(speeds):
+    speeds[Execution(memory_format="channels-last")] = 0.5
+    speeds[Execution(precision="bf16-mixed")] = 0.48
+    fastest = Execution(precision="bf16-mixed", memory_format="channels-last")
+    speeds[fastest] = 0.3
+    assert choose_execution(work(), AUTO) == fastest
+
+
+def test_a_recipe_may_forbid_another_precision(speeds):
+    """As the published protocol does."""
+    speeds[Execution(precision="bf16-mixed")] = 0.1
+    assert not CONTRACT.mixed_precision
+    assert choose_execution(work(recipe(mixed_precision=False)), AUTO) == PLAIN
+    assert all(way.precision == "32-true" for way in speeds["asked"])
+
+
+def test_what_a_user_says_is_not_measured(speeds):
+    said = MachineSpec(
+        accelerator="cpu", precision="16-mixed", memory_format="channels-last", compile="yes"
+    )
+    found = choose_execution(work(recipe(mixed_precision=False)), said)
+    assert found == Execution(precision="16-mixed", memory_format="channels-last", compiled=True)
+    assert speeds["asked"] == []
+    assert not found.fused
+
+
+def test_what_a_user_says_in_part_is_kept(speeds):
+    speeds[PLAIN] = 0.1
+    said = MachineSpec(accelerator="cpu", precision="bf16-mixed")
+    assert choose_execution(work(), said).precision == "bf16-mixed"
+    said = MachineSpec(accelerator="cpu", memory_format="channels-last", compile="yes")
+    found = choose_execution(work(), said)
+    assert (found.memory_format, found.compiled) == ("channels-last", True)
+
+
+def test_short_fits_are_plain(speeds):
+    speeds[Execution(memory_format="channels-last")] = 0.1
+    assert choose_execution(work(n_images=29), AUTO) == PLAIN
+    assert speeds["asked"] == [PLAIN]
+    assert choose_execution(work(n_images=31), AUTO) != PLAIN
+
+
+def test_a_choice_is_made_once_for_a_model_on_a_machine(speeds, tmp_path):
+    cache = tmp_path / "cache" / "execution.json"
+    fast = Execution(memory_format="channels-last")
+    speeds[fast] = 0.5
+    assert choose_execution(work(), AUTO, cache) == fast
+    speeds[fast] = 3.0  # another day, another noise
+    assert choose_execution(work(), AUTO, cache) == fast
+    # Another batch size, other images, another recipe's precision: chosen anew.
+    assert choose_execution(work(recipe(batch_size=8)), AUTO, cache) == PLAIN
+    assert choose_execution(work(recipe(mixed_precision=False)), AUTO, cache) == PLAIN
+    assert len(json.loads(cache.read_bytes())) == 3
+    cache.write_text("{")
+    assert choose_execution(work(), AUTO, cache) == PLAIN
+
+
+def test_an_interrupted_fit_goes_on_in_the_same_way(tmp_path):
+    folder = tmp_path / "unfinished"
+    assert resumed_execution(folder) is None
+    way = Execution(precision="bf16-mixed", compiled=True)
+    keep_execution(way, folder)
+    assert resumed_execution(folder) == way
+    assert [file.name for file in folder.iterdir()] == ["execution.json"]
+
+
+def test_real_ways_are_measured_and_nothing_is_left_changed(monkeypatch):
+    """With a fit that counts as long, and a clock of its own: each way takes its steps."""
+    monkeypatch.setattr(execution, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "_MEASURED_SECONDS", 0.01)
+    task = work(recipe(average=0.9, gradient_clip=1.0, schedule="cosine"))
+    before = {name: t.clone() for name, t in task.classifier.state_dict().items()}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(54321)
+        state = torch.get_rng_state()
+        found = choose_execution(task, AUTO)
+        assert torch.equal(torch.get_rng_state(), state)
+    assert found in execution._ways(task.recipe, AUTO)
+    for name, tensor in task.classifier.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_the_order_in_memory_changes_no_result_but_by_rounding():
+    network = work().classifier
+    images = torch.rand(4, 1, 12, 12)
+    plain = network(images)
+    Execution(memory_format="channels-last").arrange(network)
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(images), plain)
+    PLAIN.arrange(network)
+    assert network[0].weight.is_contiguous()
+
+
+def test_a_missing_accelerator_is_an_error():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ConfigError, match="gpu"):
+        choose_execution(work(), MachineSpec(accelerator="gpu"))
