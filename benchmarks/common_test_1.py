@@ -1,0 +1,156 @@
+"""The recipe `lensbench` on simulated lenses of Common Test I, from simulation to ensemble.
+
+Usage: python benchmarks/common_test_1.py [--minutes 8] [--out FILE.json]
+       python benchmarks/common_test_1.py --population demo --n-train 700 --n-val 300 --epochs 6
+                                          --batch-size 32 --models ResNet18 MobileNetV3-Small
+
+Simulates 30,000 + 7,500 images, trains one model after another from random weights for as long as
+the minutes last (a model that was begun is finished), and makes an ensemble of them. Writes JSON:
+device, versions and date, and of each model its AUC and accuracy with intervals, with and without
+test-time augmentation, its speed and its time. The second command is what a CPU can do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+import lensbench
+from lensbench.comparison.compare import Entry
+from lensbench.config import DataSpec, MachineSpec
+from lensbench.runs.record import RunRecord
+
+MODELS = (
+    "ResNet18",
+    "c8_densenet=lensbench/c8_densenet",
+    "EfficientNet-B0",
+    "d4_resnet=lensbench/d4_resnet",
+    "MobileNetV3-Large",
+    "ResNet34",
+    "EfficientNet-B3",
+    "ConvNeXtV2-Nano-1k",
+    "ViT-Tiny-P16",
+)
+
+
+def main(
+    minutes: float = 8,
+    models: tuple[str, ...] = MODELS,
+    population: str = "common-test-1",
+    n_train: int = 10_000,
+    n_val: int = 2_500,
+    epochs: int = 50,
+    batch_size: int | None = None,
+    threads: int | None = None,
+    folder: Path | None = None,
+    out: Path = Path("benchmarks/results/common_test_1.json"),
+) -> None:
+    """Simulate, train, make an ensemble, and write the results after each model.
+
+    Args:
+        minutes: No model is begun after these.
+        models: In this order.
+        population: Of the lenses.
+        n_train: Images of each class to train and validate on.
+        n_val: Images of each class to test on.
+        epochs: Of each model.
+        batch_size: Of each model (default: the recipe's).
+        threads: CPU threads.
+        folder: For data and runs, kept (default: a temporary one).
+        out: The JSON file.
+    """
+    clock = time.monotonic()
+    place = folder or Path(tempfile.mkdtemp())
+    lenses = lensbench.simulate(
+        place / "lenses.h5", population=population, n_train=n_train, n_val=n_val
+    )
+    spec = DataSpec(path=lenses, cache=place / "cache")
+    simulated = time.monotonic() - clock
+    runs = place / "runs"
+    changes = {"epochs": epochs, "batch_size": batch_size}
+    for model in models:
+        if time.monotonic() - clock > 60 * minutes:
+            print(f"{model}: not begun, the {minutes:g} minutes are over", flush=True)
+            continue
+        lensbench.run(
+            spec,
+            [model],
+            recipe="lensbench",
+            out=runs,
+            pretrained=False,
+            machine=MachineSpec(threads=threads),
+            **changes,
+        )
+        write(out, runs, population, simulated)
+    members = [path.parent.name for path in sorted(runs.glob("*/record.json"))]
+    if len(members) > 1:
+        lensbench.ensemble([runs], name="Ensemble")
+        write(out, runs, population, simulated)
+
+
+def write(out: Path, runs: Path, population: str, simulated: float) -> None:
+    """Write all that is known so far, whole or not at all."""
+    comparison, _ = lensbench.compare([runs])
+    entries = list(comparison.entries)
+    environment = next(
+        entry.record.lensbench.environment
+        for entry in entries
+        if entry.record.lensbench and entry.record.lensbench.environment
+    )
+    found = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "device": environment.device,
+        "libraries": environment.libraries,
+        "n_cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "population": population,
+        "n_test": comparison.n_test,
+        "simulation_seconds": round(simulated, 1),
+        "verdict": comparison.verdict,
+        "models": [about(entry) for entry in entries],
+    }
+    partial = out.with_suffix(".partial")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    partial.replace(out)
+
+
+def about(entry: Entry) -> dict[str, Any]:
+    """Return the results of one model."""
+    record: RunRecord = entry.record
+    ours = record.lensbench
+    assert ours is not None
+    found: dict[str, Any] = {
+        "name": entry.name,
+        "auc": str(entry.auc),
+        "accuracy": str(entry.accuracy),
+        "tied_with_the_best": entry.tied,
+    }
+    if ours.run is None or ours.split is None or ours.environment is None or ours.timing is None:
+        return found | {"ensemble": ours.ensemble.model_dump() if ours.ensemble else None}
+    single = entry.path.parent / ours.files["test_single_view"]
+    alone = lensbench.evaluate([f"single={single}"]).entries[0]
+    return found | {
+        "model": record.model_identifier,
+        "auc_single_view": str(alone.auc),
+        "accuracy_single_view": str(alone.accuracy),
+        "n_train": ours.split.n_train,
+        "n_parameters": ours.cost.n_parameters if ours.cost else None,
+        "epochs": len(record.val_aucs),
+        "batch_size": ours.run.recipe.batch_size,
+        "execution": ours.environment.arithmetic,
+        "fit_seconds": round(ours.timing.fit_seconds, 1),
+        "train_images_per_second": round(ours.timing.n_train_images_per_second, 1),
+    }
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

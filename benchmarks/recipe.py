@@ -1,0 +1,202 @@
+"""What each part of the recipe `lensbench` is worth: the recipe with one thing changed at a time.
+
+Usage: python benchmarks/recipe.py [--folder DIR] [--out FILE] [--epochs 6] [--only NAME ...]
+
+Trains a classifier on simulated lenses once for each line below, and judges the VALIDATION
+predictions, never the test images: these are there because a run needs some. Each line is tested
+against the recipe as it is, on the same images. Runs that are finished are not made again, so that
+an interrupted benchmark goes on; lines may also be made by several calls with `--only`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from safetensors.torch import load_file
+
+import lensbench
+from lensbench.config import DataSpec, MachineSpec, SplitSpec
+from lensbench.data.pack import open_or_build_pack
+from lensbench.outcome import Predictions
+from lensbench.runs.record import RunRecord
+from lensbench.training.fit import predict
+from lensbench.zoo.build import load_classifier
+
+BASE = "lensbench"
+
+CHANGES: Mapping[str, Mapping[str, Any]] = {
+    BASE: {},
+    "another seed": {"seed": 43},
+    "no stretch": {"stretch": "none"},
+    "flips alone": {"symmetry": "flips", "rotation_degrees": 0.0},
+    "D4, nothing interpolated": {"rotation_degrees": 0.0},
+    "all turned by any angle": {"affine_share": 1.0},
+    "weights not averaged": {"average": 0.0},
+    "labels smoothed by 0.1": {"label_smoothing": 0.1},
+    "gradient not clipped": {"gradient_clip": "none"},
+    "decay of all weights": {"decayed": "all"},
+    "no warm-up": {"warm_up": 0.0},
+    "one cycle": {"schedule": "one-cycle", "warm_up": 0.0},
+    "constant rate": {"schedule": "constant", "warm_up": 0.0},
+    "rate x 3": {"learning_rate": 3e-3},
+    "rate / 3": {"learning_rate": 3e-4},
+    "batches of 16": {"batch_size": 16},
+    "rate of batches not scaled": {"reference_batch_size": "none"},
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A result on the validation images, and its difference from the recipe as it is."""
+
+    what: str
+    command: str
+    auc: str
+    difference: str
+    log_loss: str
+    minutes: str
+
+
+def main(
+    folder: Path = Path("recipe-benchmark"),
+    out: Path | None = None,
+    model: str = "ResNet18",
+    population: str = "demo",
+    n_train: int = 700,
+    epochs: int = 6,
+    batch_size: int = 32,
+    threads: int | None = None,
+    only: tuple[str, ...] = (),
+) -> None:
+    """Train what is missing, print the table and write it.
+
+    Args:
+        folder: For data, packs and runs; what is there already is used.
+        out: Markdown file for the table.
+        model: What is trained.
+        population: Of the simulated lenses.
+        n_train: Images of each class; four tenths of them validate.
+        epochs: Of each run.
+        batch_size: Of each run but one.
+        threads: CPU threads.
+        only: Lines to train; no table is made.
+    """
+    data = lensbench.simulate(
+        folder / "data", population=population, n_train=n_train, n_val=20, processes=1
+    )
+    spec = DataSpec(path=data, cache=folder / "cache")
+    runs = folder / f"{model}-{epochs}-epochs"
+    settings = {"epochs": epochs, "batch_size": batch_size}
+    for name in only or CHANGES:
+        lensbench.run(
+            spec,
+            [f"{name.translate(_FILE_NAME)}={model}"],
+            recipe="lensbench",
+            out=runs,
+            pretrained=False,
+            split=SplitSpec(validation_fraction=0.4),
+            machine=MachineSpec(threads=threads),
+            **(settings | CHANGES[name]),
+        )
+    if only:
+        return
+    _soup(runs, spec)
+    lines = [_line(runs, name, f"{name.translate(_FILE_NAME)}") for name in CHANGES]
+    lines.insert(1, _line(runs, "one view of each image", BASE, "validation_single_view"))
+    lines.insert(3, _line(runs, "mean of weights of both seeds", "soup"))
+    _report(lines, runs, f"{model}, {epochs} epochs, population {population}", out)
+
+
+_FILE_NAME = str.maketrans({"/": "-", ",": ""})
+
+
+def _soup(runs: Path, data: DataSpec) -> None:
+    """Predict by the mean of the weights of two seeds (Wortsman et al. 2022, arXiv:2203.05482)."""
+    names = (BASE, "another seed")
+    classifier = load_classifier(runs / BASE / "weights.safetensors")
+    states = [load_file(runs / name / "weights.safetensors") for name in names]
+    mean = {key: sum(state[key].double() for state in states) / len(states) for key in states[0]}
+    classifier.load_state_dict(
+        {key: value.to(states[0][key].dtype) for key, value in mean.items()}, strict=False
+    )
+    record = RunRecord.read(runs / BASE / "record.json")
+    assert record.lensbench is not None
+    assert record.lensbench.run is not None
+    alone = Predictions.load(runs / BASE / "predictions_validation_single_view.npz")
+    pack = open_or_build_pack(data)
+    rows = pack.catalogue.rows_of(tuple(map(str, alone.ids)))
+    plan = record.lensbench.run.recipe.model_copy(update={"test_time_augmentation": "none"})
+    (logits,) = predict(classifier, pack, rows, plan, MachineSpec())
+    soup = Predictions(alone.ids, alone.labels, logits.astype(np.float64), alone.classes)
+    soup.save(runs / "soup" / "predictions_validation.npz")
+
+
+def _line(runs: Path, what: str, name: str, part: str = "validation") -> Line:
+    """Judge one file of predictions, and test it against the recipe as it is."""
+    base = runs / BASE / "predictions_validation.npz"
+    files = [f"changed={runs / name / f'predictions_{part}.npz'}", f"base={base}"]
+    comparison = lensbench.evaluate(files)
+    loss = lensbench.evaluate(files[:1], metric="log_loss")
+    changed = next(entry for entry in comparison.entries if entry.name == "changed")
+    (pair,) = comparison.pairs
+    sign = 1 if pair.first == "changed" else -1
+    low, high = sorted((sign * pair.difference.low, sign * pair.difference.high))
+    is_base = files[0].endswith(f"={base}")
+    record = runs / name / "record.json"
+    seconds = RunRecord.read(record).training_time_s if record.exists() else None
+    flags = " ".join(
+        f"--{key.replace('_', '-')} {shlex.quote(str(value))}"
+        for key, value in CHANGES.get(what, {}).items()
+    )
+    return Line(
+        what,
+        f"`{flags}`" if flags else "",
+        str(changed.auc),
+        ""
+        if is_base
+        else f"{sign * pair.difference.value:+.4f} [{low:+.4f}, {high:+.4f}], p {pair.p_value:.2g}",
+        str(loss.entries[0].estimate),
+        f"{seconds / 60:.1f}" if seconds is not None and part == "validation" else "",
+    )
+
+
+def _report(lines: list[Line], runs: Path, task: str, out: Path | None) -> None:
+    """Print the table, and write it as Markdown."""
+    record = RunRecord.read(runs / BASE / "record.json")
+    assert record.lensbench is not None
+    ours = record.lensbench
+    assert ours.split is not None
+    assert ours.environment is not None
+    text = "\n".join(
+        [
+            f"{task}: {ours.split.n_train:,} images to train, judged on "
+            f"{ours.split.n_validation:,} validation images; {record.machine}, torch "
+            f"{torch.__version__}. Random initial weights. Each line is the recipe with one thing "
+            "changed; differences are from the first line, on the same images, with their "
+            "uncorrected p-values (DeLong).",
+            "",
+            "| changed | on the command line | macro AUC | difference | log loss | minutes |",
+            "|" + " --- |" * 6,
+            *(
+                f"| {line.what} | {line.command} | {line.auc} | {line.difference} | "
+                f"{line.log_loss} | {line.minutes} |"
+                for line in lines
+            ),
+            "",
+        ]
+    )
+    print(text)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

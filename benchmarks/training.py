@@ -1,0 +1,445 @@
+"""How fast training is: our loop against the bare step, and against other ways of training.
+
+Usage: python benchmarks/training.py [--parts ways,efficiency,others] [--models ResNet18 ...]
+                                     [--n-images 1024] [--n-rounds 3] [--out FILE]
+
+- `efficiency`: images per second of our whole loop (batches from the pack, augmentation, averaged
+  weights, metrics, checkpoints, progress bar) over the bare step of the same model on one batch
+  that is on the device, in the same precision and order in memory.
+- `others`: our loop against three more on the same files: the contract's way (a file at a time
+  through PIL, 8 bits, 224 px, three channels, a DataLoader), a plain Lightning loop with a
+  DataLoader, and timm's loader and steps put together as its training script does (the script is
+  no part of its package). Same model, batch and precision.
+- `ways`: precision, order in memory and torch.compile, one by one.
+
+All are measured in turn, round after round, in one process, and only ratios within a round count:
+the table has their medians and their range. Runs on a GPU if there is one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning
+import numpy as np
+import timm.data
+import timm.optim
+import timm.utils
+import torch
+import tyro
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+import lensbench
+from lensbench.config import CONTRACT, LENSBENCH, DataSpec, MachineSpec, ModelSpec, Recipe
+from lensbench.data.pack import Pack, open_or_build_pack
+from lensbench.runs.environment import describe_environment
+from lensbench.training.execution import Execution, Work, choose_execution
+from lensbench.training.fit import fit
+from lensbench.training.measure import measure
+from lensbench.zoo.build import build
+from lensbench.zoo.names import resolve
+
+CLASSES = ("no", "sphere", "vort")
+SHAPE = (1, 150, 150)
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measurement beside its baseline: images per second, and their ratio in each round."""
+
+    what: str
+    ours: list[float]
+    baseline: list[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours over the baseline, round by round."""
+        return [ours / base for ours, base in zip(self.ours, self.baseline, strict=True)]
+
+    def __str__(self) -> str:
+        ratios = self.ratios
+        return (
+            f"| {self.what} | {statistics.median(self.ours):.4g} | "
+            f"{statistics.median(self.baseline):.4g} | {statistics.median(ratios):.3f} "
+            f"({min(ratios):.3f} to {max(ratios):.3f}) |"
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all ways of training have in common."""
+
+    model: str
+    """Its full name."""
+    recipe: Recipe
+    files: Path
+    pack: Pack
+    n_images: int
+    device: torch.device
+    execution: Execution
+    folder: Path
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The images to train on."""
+        return np.arange(self.n_images)
+
+    def classifier(self, recipe: Recipe | None = None) -> nn.Module:
+        """Return the classifier, with random weights, laid out in memory as all others."""
+        spec = ModelSpec(identifier=self.model, pretrained=False)
+        made = build(spec, recipe or self.recipe, CLASSES, self.pack.image_shape, SEED)
+        self.execution.arrange(made)
+        return made
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Return the precision of all ways."""
+        if self.execution.precision == "32-true":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def main(
+    parts: str = "efficiency,others,ways",
+    models: tuple[str, ...] = ("ResNet18", "MobileNetV3-Small"),
+    n_images: int = 1024,
+    batch_size: int = 32,
+    n_rounds: int = 3,
+    threads: int | None = None,
+    out: Path | None = None,
+) -> None:
+    """Measure, print the tables and write them.
+
+    Args:
+        parts: What to measure.
+        models: Names, as `lensbench run` takes them.
+        n_images: That pass through in each measurement.
+        batch_size: Images per step.
+        n_rounds: How often each is measured.
+        threads: CPU threads.
+        out: Markdown file for the tables.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recipe = LENSBENCH.model_copy(
+        update={"batch_size": batch_size, "reference_batch_size": batch_size, "epochs": 1}
+    )
+    names = [_full_name(name) for name in models]
+    text = [_heading(device, n_images, batch_size), ""]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        files = lensbench.simulate(
+            folder / "images", n_train=-(-n_images // 3), n_val=1, processes=1
+        )
+        pack = open_or_build_pack(DataSpec(path=files, cache=folder / "cache"))
+        if "efficiency" in parts or "others" in parts:
+            text += _head("measured", "ours", "baseline")
+            for name in names:
+                setting = Setting(
+                    name, recipe, files, pack, n_images, device, _execution(name, recipe), folder
+                )
+                for line in _lines(setting, parts, n_rounds):
+                    print(line, flush=True)
+                    text.append(str(line))
+            text.append("")
+    if "ways" in parts:
+        text += _head("way", "this way", "32-true, contiguous")
+        for name in names:
+            for line in ways(name, recipe, n_rounds):
+                print(line, flush=True)
+                text.append(str(line))
+    print("\n".join(text))
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text("\n".join(text) + "\n", encoding="utf-8")
+
+
+def _full_name(name: str) -> str:
+    rows = {row.desc: row.identifier for row in lensbench.CONTRACT_MODELS}
+    return str(resolve(rows.get(name, name)))
+
+
+def _heading(device: torch.device, n_images: int, batch_size: int) -> str:
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    machine = describe_environment(device.type, gpu, "", torch.get_num_threads()).machine
+    return (
+        f"{machine.removesuffix(', ')}; torch {torch.__version__}; {n_images:,} images of 150 px "
+        f"in each measurement, batches of {batch_size}. Images per second are medians over rounds, "
+        "ratios medians of the ratios within a round, with their range."
+    )
+
+
+def _head(*columns: str) -> list[str]:
+    return [f"| {' | '.join(columns)} | ratio |", "|" + " --- |" * (len(columns) + 1)]
+
+
+def _execution(model: str, recipe: Recipe) -> Execution:
+    """Return what a long fit would be computed with here."""
+    classifier = build(ModelSpec(identifier=model, pretrained=False), recipe, CLASSES, SHAPE, SEED)
+    work = Work(classifier, recipe, SHAPE, len(CLASSES), n_images=10**9)
+    return choose_execution(work, MachineSpec(compile="no"))
+
+
+def _lines(setting: Setting, parts: str, n_rounds: int) -> Iterator[Line]:
+    ways: dict[str, Callable[[Setting], float]] = {"ours": ours}
+    if "efficiency" in parts:
+        ways["bare step"] = bare_step
+    if "others" in parts:
+        ways |= {"contract": contract_way, "Lightning": lightning_way, "timm": timm_way}
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(n_rounds):
+        for name, way in ways.items():
+            rates[name].append(way(setting))
+    titles = {
+        "bare step": "over the bare step",
+        "contract": "against the contract's way",
+        "Lightning": "against Lightning and a DataLoader",
+        "timm": "against timm's loader and steps",
+    }
+    for name, title in titles.items():
+        if name in rates:
+            what = f"{setting.model} ({setting.execution}), {title}"
+            yield Line(what, rates["ours"], rates[name])
+
+
+def ours(setting: Setting) -> float:
+    """Return images per second of `fit`."""
+    machine = MachineSpec(
+        precision=setting.execution.precision,
+        memory_format=setting.execution.memory_format,
+        compile="no",
+    )
+    with tempfile.TemporaryDirectory(dir=setting.folder) as work:
+        fitted = fit(
+            setting.classifier(),
+            setting.pack,
+            setting.rows,
+            setting.rows[:30],
+            setting.recipe,
+            machine=machine,
+            seed=SEED,
+            folder=Path(work),
+            cache=setting.folder / "execution.json",
+            label="ours",
+        )
+    return fitted.timing.n_train_images_per_second
+
+
+def bare_step(setting: Setting) -> float:
+    """Return images per second of forward and backward pass and optimiser on one batch."""
+    plan = setting.recipe
+    classifier = setting.classifier().to(setting.device).train()
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=1e-3, fused=True)
+    images = torch.rand(plan.batch_size, *setting.pack.image_shape, device=setting.device)
+    labels = torch.zeros(plan.batch_size, dtype=torch.int64, device=setting.device)
+
+    def step() -> None:
+        with setting.autocast():
+            loss = nn.functional.cross_entropy(classifier(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return _rate(setting, itertools.repeat(step, -(-setting.n_images // plan.batch_size)))
+
+
+class Files(Dataset[tuple[torch.Tensor, int]]):
+    """A file at a time, as notebooks read them."""
+
+    def __init__(self, setting: Setting, transform: Callable[[np.ndarray], torch.Tensor]) -> None:
+        """List the files, sorted."""
+        self.files = sorted((setting.files / "train").rglob("*.npy"))[: setting.n_images]
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        file = self.files[index]
+        return self.transform(np.load(file)), CLASSES.index(file.parent.name)
+
+
+def _loader(setting: Setting, transform: Callable[[np.ndarray], torch.Tensor]) -> DataLoader:
+    return DataLoader(
+        Files(setting, transform),
+        batch_size=setting.recipe.batch_size,
+        shuffle=True,
+        num_workers=min(os.cpu_count() or 1, 8),
+        pin_memory=setting.device.type == "cuda",
+    )
+
+
+def contract_way(setting: Setting) -> float:
+    """Return images per second of a file at a time, PIL, 224 px and three channels."""
+    pictures = transforms.Compose(
+        [
+            lambda array: Image.fromarray((array[0] * 255).astype(np.uint8)).convert("RGB"),
+            transforms.Resize((224, 224)),
+            transforms.RandomHorizontalFlip(),
+            transforms.RandomVerticalFlip(),
+            transforms.RandomAffine(15, translate=(0.05, 0.05), scale=(0.95, 1.05)),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    # The network alone: resizing and normalising are the loader's.
+    classifier = setting.classifier(CONTRACT).network
+    return _loop(setting, classifier, _loader(setting, pictures))
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array).float()
+
+
+def lightning_way(setting: Setting) -> float:
+    """Return images per second of a plain Lightning loop with a DataLoader."""
+
+    class Plain(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.classifier = setting.classifier()
+
+        def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+            return nn.functional.cross_entropy(self.classifier(batch[0]), batch[1])
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=1e-3)
+
+    clock: dict[str, float] = {}
+
+    class Clock(lightning.Callback):
+        def on_train_start(self, *_: object) -> None:
+            clock["start"] = time.perf_counter()
+
+        def on_train_end(self, *_: object) -> None:
+            _wait_for(setting.device)
+            clock["end"] = time.perf_counter()
+
+    trainer = lightning.Trainer(
+        accelerator="gpu" if setting.device.type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=1,
+        precision=setting.execution.precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        callbacks=[Clock()],
+    )
+    trainer.fit(Plain(), _loader(setting, _tensor))
+    return setting.n_images / (clock["end"] - clock["start"])
+
+
+def timm_way(setting: Setting) -> float:
+    """Return images per second of timm's loader, optimiser and averaging."""
+    pictures = setting.folder / "pictures"
+    if not pictures.exists():
+        for file in sorted((setting.files / "train").rglob("*.npy")):
+            target = pictures / file.parent.name / f"{file.stem}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((np.load(file)[0] * 255).astype(np.uint8)).save(target)
+    dataset = timm.data.create_dataset("", root=str(pictures), input_img_mode="L")
+    loader = timm.data.create_loader(
+        dataset,
+        input_size=SHAPE,
+        batch_size=setting.recipe.batch_size,
+        is_training=True,
+        hflip=0.5,
+        vflip=0.5,
+        scale=(1, 1),
+        ratio=(1, 1),
+        color_jitter=None,
+        mean=(0.0,),
+        std=(1.0,),
+        num_workers=min(os.cpu_count() or 1, 8),
+        use_prefetcher=setting.device.type == "cuda",
+        device=setting.device,
+    )
+    classifier = setting.classifier().to(setting.device)
+    optimizer = timm.optim.create_optimizer_v2(classifier, "adamw", lr=1e-3, weight_decay=0.05)
+    averaged = timm.utils.ModelEmaV3(classifier, decay=0.999, use_warmup=True)
+    return _loop(setting, classifier, loader, optimizer, averaged)
+
+
+def _loop(
+    setting: Setting,
+    classifier: nn.Module,
+    loader: DataLoader,
+    optimizer: torch.optim.Optimizer | None = None,
+    averaged: timm.utils.ModelEmaV3 | None = None,
+) -> float:
+    """Return images per second of the usual loop over a loader; its start counts, as in ours."""
+    classifier.to(setting.device).train()
+    optimizer = optimizer or torch.optim.AdamW(classifier.parameters(), lr=1e-3)
+
+    def steps() -> Iterator[Callable[[], None]]:
+        for number, batch in enumerate(loader, start=1):
+
+            def step(batch: list[torch.Tensor] = batch, number: int = number) -> None:
+                images, labels = (part.to(setting.device, non_blocking=True) for part in batch)
+                with setting.autocast():
+                    loss = nn.functional.cross_entropy(classifier(images), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                if averaged is not None:
+                    averaged.update(classifier, number)
+
+            yield step
+
+    return _rate(setting, steps())
+
+
+def _rate(setting: Setting, steps: Iterator[Callable[[], None]]) -> float:
+    start = time.perf_counter()
+    for step in steps:
+        step()
+    _wait_for(setting.device)
+    return setting.n_images / (time.perf_counter() - start)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def ways(model: str, recipe: Recipe, n_rounds: int) -> Iterator[Line]:
+    """Measure each way of computing the same step."""
+    plain = Execution()
+    others = [
+        Execution(precision=precision, memory_format=memory_format, compiled=compiled)
+        for compiled, precision, memory_format in itertools.product(
+            (False, True), ("32-true", "bf16-mixed"), ("contiguous", "channels-last")
+        )
+    ][1:]
+    rates: dict[Execution, list[float]] = {way: [] for way in (plain, *others)}
+    for _, way in itertools.product(range(n_rounds), rates):
+        cost = measure(
+            model,
+            recipe,
+            CLASSES,
+            SHAPE,
+            MachineSpec(),
+            execution=way,
+            n_warm_up=1,
+            n_repeats=1,
+        )
+        rates[way].append(cost.training.median)
+    for way in others:
+        yield Line(f"{model}, {way}", rates[way], rates[plain])
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
