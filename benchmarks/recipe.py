@@ -39,7 +39,8 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "flips alone": {"symmetry": "flips", "rotation_degrees": 0.0},
     "D4, nothing interpolated": {"rotation_degrees": 0.0},
     "all turned by any angle": {"affine_share": 1.0},
-    "weights not averaged": {"average": 0.0},
+    "weights averaged over the last 5 %": {"average": 0.05},
+    "weights averaged over the last 20 %": {"average": 0.2},
     "labels smoothed by 0.1": {"label_smoothing": 0.1},
     "gradient not clipped": {"gradient_clip": "none"},
     "decay of all weights": {"decayed": "all"},
@@ -125,7 +126,7 @@ def _part(name: str) -> str:
     return "validation_single_view" if name == BASE else "validation"
 
 
-_FILE_NAME = str.maketrans({"/": "-", ",": ""})
+_FILE_NAME = str.maketrans({"/": "-", ",": "", "%": "percent"})
 
 
 def _soup(runs: Path, data: DataSpec) -> None:

@@ -196,8 +196,9 @@ class Recipe(Spec):
     """Share of the target that the training loss spreads evenly over all classes."""
 
     average: float = Field(default=0, ge=0, lt=1)
-    """Decay of the moving average of weights that is validated, kept and tested; 0 is none. At
-    step n it is 1 - n^(-2/3) at most, so that the first weights are forgotten."""
+    """How far back the moving average of weights reaches that is validated, kept and tested, as a
+    share of all steps; 0 is no average. At step n it keeps 1 - n^(-2/3) of what it was at most, so
+    that the first weights are forgotten."""
 
     schedule: Literal["constant", "one-cycle", "cosine", "plateau"] = "one-cycle"
     """cosine falls to zero; plateau lowers the rate when the validation AUC stalls."""
@@ -302,7 +303,6 @@ LENSBENCH = Recipe(
     weight_decay=0.05,
     decayed="matrices",
     gradient_clip=1.0,
-    average=0.999,
     schedule="cosine",
     warm_up=0.05,
     test_time_augmentation="d4",

@@ -87,7 +87,7 @@ def test_a_resumed_fit_ends_as_if_it_had_never_stopped(
         schedule=schedule,
         plateau_patience=0,
         keep=keep,
-        average=0.9 if schedule == "cosine" else 0,
+        average=0.3 if schedule == "cosine" else 0,
         warm_up=0.2 if schedule == "cosine" else 0,
     )
     whole = network()
@@ -121,7 +121,7 @@ def test_a_long_epoch_is_resumed_in_its_middle(
     pack, tmp_path, monkeypatch, schedule, epoch, stop_at
 ):
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_CHECKPOINTS", 0)
-    plan = recipe(schedule=schedule, plateau_patience=0, average=0.9 if schedule == "cosine" else 0)
+    plan = recipe(schedule=schedule, plateau_patience=0, average=0.3 if schedule == "cosine" else 0)
     whole = network()
     expected = run(pack, tmp_path / "whole", plan, whole)
     assert len(pack.stored[:40]) // plan.batch_size == 5
@@ -309,7 +309,7 @@ def test_training_that_diverges_is_stopped_and_said(pack, tmp_path):
 
 def test_averaged_weights_follow_their_closed_form(pack, tmp_path, monkeypatch):
     """The mean that is kept is the one of the weights after each step, in float64."""
-    plan = recipe(average=0.8, schedule="cosine")
+    plan = recipe(average=1 / 3, schedule="cosine")  # of 15 steps: five
     after: list[dict[str, torch.Tensor]] = []
     follow = Training.follow
 
@@ -325,7 +325,7 @@ def test_averaged_weights_follow_their_closed_form(pack, tmp_path, monkeypatch):
     assert len(after) == 15
     mean = after[0]
     for n, weights in enumerate(after[1:], start=2):
-        decay = min(0.8, 1 - n ** (-2 / 3))
+        decay = min(1 - 1 / 5, 1 - n ** (-2 / 3))
         mean = {name: decay * mean[name] + (1 - decay) * weights[name] for name in mean}
     for name, value in classifier.state_dict().items():
         if value.is_floating_point():
@@ -335,7 +335,7 @@ def test_averaged_weights_follow_their_closed_form(pack, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_the_averaged_weights_are_those_that_are_validated(pack, tmp_path, keep):
-    plan = recipe(average=0.8, keep=keep)
+    plan = recipe(average=1 / 3, keep=keep)
     classifier, rows = network(), np.arange(40, 60)
     history = run(pack, tmp_path, plan, classifier).history
     (logits,) = predict(classifier, pack, rows, plan, CPU)

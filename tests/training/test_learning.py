@@ -49,7 +49,6 @@ def test_a_classifier_learns_a_handful_of_images_by_heart(pack, tmp_path, identi
             "batch_size": 12,
             "reference_batch_size": 12,
             "weight_decay": 0.0,
-            "average": 0.0,
         }
     )
     spec = ModelSpec(identifier=name, pretrained=False)

@@ -54,12 +54,7 @@ class Training(lightning.LightningModule):
         """
         super().__init__()
         self.classifier = classifier
-        self.averaged = (
-            # In training mode like all else: the trainer changes modes, and warns of others.
-            ModelEmaV3(classifier, recipe.average, use_warmup=True).train()
-            if recipe.average
-            else None
-        )
+        self.averaged = _average_of(classifier, recipe.average * n_steps)
         self.recipe = recipe
         # A function, not a module: what is compiled has no weights of its own to keep.
         self._forward = torch.compile(classifier.forward, dynamic=False) if compiled else classifier
@@ -228,6 +223,15 @@ def best_epoch(epochs: Sequence[Epoch]) -> int:
     """Return the first epoch, counted from 1, of the highest validation AUC; 0 if there is none."""
     aucs = [epoch.validation_auc for epoch in epochs]
     return 1 + aucs.index(max(aucs)) if aucs else 0
+
+
+def _average_of(classifier: nn.Module, n_steps: float) -> ModelEmaV3 | None:
+    """Return a moving average of weights that reaches some steps back; None for none at all."""
+    if not n_steps:
+        return None
+    decay = 1 - 1 / max(n_steps, 1)
+    # In training mode like all else: the trainer changes modes, and warns of others.
+    return ModelEmaV3(classifier, decay, use_warmup=True).train()
 
 
 def _each_step(
