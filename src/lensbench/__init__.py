@@ -1,7 +1,8 @@
 """Classify strong gravitational lenses by their substructure, and compare classifiers honestly.
 
 The functions here are the verbs of the command line: `simulate` (and its `preview`), `verify`,
-`run`, `compare`, `report`, `evaluate`, `time`, `plots` and `explain`; `list_models` searches names.
+`run`, `compare`, `report`, `evaluate`, `time`, `plots`, `explain` and `export`; `list_models`
+searches names.
 Nothing heavy happens at import.
 """
 
@@ -11,6 +12,7 @@ from lensbench.api import (
     compare,
     evaluate,
     explain,
+    export,
     plots,
     preview,
     report,
@@ -55,6 +57,7 @@ __all__ = [
     "contract_layout",
     "evaluate",
     "explain",
+    "export",
     "list_models",
     "plots",
     "preview",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +10,6 @@ from torch.nn import functional
 
 from lensbench.zoo.equivariant.filters import posed_filters
 from lensbench.zoo.equivariant.group import Group
-
-
-@runtime_checkable
-class Symmetric(Protocol):
-    """A layer whose weights follow from fewer numbers, by a symmetry."""
-
-    def plain(self) -> nn.Module:
-        """Return an ordinary layer that does the same in evaluation, with weights of its own."""
-        ...
 
 
 class _Convolution(nn.Module):
@@ -123,10 +113,10 @@ class FieldNorm(nn.BatchNorm3d):
 
     def forward(self, fields: Tensor) -> Tensor:
         """Normalise (B, F * |G|, H, W)."""
-        return super().forward(fields.unflatten(1, (-1, self.order))).flatten(1, 2)
+        return super().forward(torch.unflatten(fields, 1, (-1, self.order))).flatten(1, 2)
 
     def plain(self) -> nn.BatchNorm2d:
-        """Return the normalisation channel by channel."""
+        """Return the normalisation of each channel by itself, for evaluation."""
         twin = nn.BatchNorm2d(self.num_features * self.order, eps=self.eps)
         state = {
             name: value.repeat_interleave(self.order) if value.ndim else value
@@ -134,6 +124,10 @@ class FieldNorm(nn.BatchNorm3d):
         }
         twin.load_state_dict(state)
         return twin.eval()
+
+
+SymmetricLayer = LiftingConv | GroupConv | FieldNorm
+"""Layers whose weights follow from fewer numbers; `plain()` gives an ordinary one."""
 
 
 def halve(images: Tensor) -> Tensor:
@@ -157,4 +151,4 @@ def pool_poses(fields: Tensor, group: Group) -> Tensor:
 
     Turning the image permutes the poses, so the result only turns with it.
     """
-    return fields.unflatten(1, (-1, group.order)).amax(2)
+    return torch.unflatten(fields, 1, (-1, group.order)).amax(2)

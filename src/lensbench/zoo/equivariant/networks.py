@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +16,12 @@ from lensbench.zoo.equivariant.layers import (
     FieldNorm,
     GroupConv,
     LiftingConv,
-    Symmetric,
+    SymmetricLayer,
     halve,
     pool_poses,
 )
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 MINIMAL_SIDE = 16
 """Fewest pixels along a side: the networks halve it four times."""
@@ -45,9 +48,7 @@ class EquivariantResNet(nn.Module):
         self.lift = LiftingConv(group, n_channels, fields[0], _STEM_SIZE)
         self.norm = FieldNorm(group, fields[0])
         self.stages = nn.ModuleList(
-            nn.Sequential(
-                _BasicBlock(group, before, now, size), _BasicBlock(group, now, now, size)
-            )
+            nn.Sequential(_BasicBlock(group, before, now, size), _BasicBlock(group, now, now, size))
             for before, now in zip([fields[0], *fields], fields, strict=False)
         )
         self.head = _Head(n_classes, group, fields[-1])
@@ -109,7 +110,9 @@ class EquivariantDenseNet(nn.Module):
         return logits
 
 
-NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
+EquivariantNet = EquivariantResNet | EquivariantDenseNet
+
+NETWORKS: dict[str, Callable[[int, int], EquivariantNet]] = {
     "d4_resnet": partial(EquivariantResNet, group=D4, fields=(4, 8, 16, 32), size=3),
     # Three pixels are too few to turn a filter by 45 degrees, and a map of nine too few to turn.
     "c8_resnet": partial(EquivariantResNet, group=C8, fields=(2, 6, 18), size=5),
@@ -123,16 +126,25 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
 """From numbers of classes and channels to a network with random weights, by name."""
 
 
-def as_plain(network: nn.Module) -> nn.Module:
-    """Return a copy, for evaluation, that consists of ordinary layers and gives the same logits.
+def is_plain(module: nn.Module) -> bool:
+    """Return whether a network, or a module that holds one, has no symmetric layers."""
+    return not any(isinstance(part, SymmetricLayer) for part in module.modules())
+
+
+def as_plain(module: _Module) -> _Module:
+    """Return a copy that consists of ordinary layers and gives the same logits in evaluation.
 
     The filters of all poses are written out, once, so an image costs what it costs a convolutional
-    network of as many channels. A network without symmetric layers is only copied.
+    network of as many channels. The copy is in evaluation mode, and must not be trained: its poses
+    would go ways of their own.
+
+    Args:
+        module: A network, or a module that holds one; without symmetric layers it is only copied.
     """
-    twin = copy.deepcopy(network).eval()
+    twin = copy.deepcopy(module).eval()
     for parent in list(twin.modules()):
         for name, layer in parent.named_children():
-            if isinstance(layer, Symmetric):
+            if isinstance(layer, SymmetricLayer):
                 setattr(parent, name, layer.plain())
     return twin
 
