@@ -6,9 +6,10 @@ import itertools
 
 import pytest
 import torch
-from .moves import after
 
 from lensbench.zoo.equivariant.group import C8, D4, Group
+
+from .moves import after
 
 GROUPS = [D4, C8, Group(3, has_flips=True)]
 

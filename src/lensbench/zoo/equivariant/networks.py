@@ -195,7 +195,7 @@ class _Transition(nn.Module):
 
 
 class _Head(nn.Module):
-    """From fields to logits: twice as many fields, the strongest pose of each, its mean."""
+    """From fields to logits: twice as many fields, the mean over poses and pixels."""
 
     def __init__(self, n_classes: int, group: Group, n_inputs: int) -> None:
         super().__init__()
