@@ -17,7 +17,7 @@ from lensbench.simulation import KNOBS, POPULATIONS
 
 VERBS = (
     *("simulate", "populations", "verify", "run", "train", "compare", "plots", "explain"),
-    *("models", "ensemble"),
+    *("export", "models", "ensemble"),
 )
 TINY = ["--recipe", "quick", "--epochs", "1", "--batch-size", "8", "--no-pretrained"]
 
@@ -189,6 +189,22 @@ def test_the_real_archive_as_it_is_published(lensbench, make_dataset, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"dataset.zip", "runs", "cache"}
 
 
+def test_a_trained_classifier_is_exported(lensbench, tmp_path):
+    from lensbench.config import RECIPES, ModelSpec
+    from lensbench.zoo.build import build
+    from lensbench.zoo.weights import save_weights
+
+    model = ModelSpec(identifier="timm/test_resnet", pretrained=False)
+    classifier = build(model, RECIPES["quick"], ("no", "vort"), (1, 32, 32), seed=0)
+    weights, out = tmp_path / "weights.safetensors", tmp_path / "out/a.pt2"
+    save_weights(classifier, weights)
+    status, text = lensbench("export", weights, out)
+    assert (status, text.splitlines()) == (0, [f"exported: {out}"])
+    assert out.stat().st_size > weights.stat().st_size
+    status, text = lensbench("export", weights, tmp_path / "a.h5")
+    assert (status, "a.h5: export writes .onnx and .pt2 files only" in text) == (2, True)
+
+
 def test_a_failed_model_sets_the_exit_status(lensbench, make_dataset, tmp_path, monkeypatch):
     def fails(*_):
         raise RuntimeError("boom")
@@ -243,6 +259,7 @@ def test_verify_fails_for_data_that_cannot_be_used(lensbench, make_dataset, tmp_
         (["simulate", "x", "--processes", "0"], "the number of processes must be 1 or more"),
         (["explain", ".", "--table", "x.csv"], "x.csv: cannot be read as CSV"),
         (["run", "--data", "x", "--models", "resnet19"], "resnet18"),
+        (["export", "x.safetensors", "x.onnx"], "x.safetensors does not exist"),
     ],
 )
 def test_an_error_is_one_clear_line_and_status_2(

@@ -1,8 +1,8 @@
 """Classify strong gravitational lenses by their substructure, and compare classifiers honestly.
 
 The functions here are the verbs of the command line: `simulate` (and its `preview`), `verify`,
-`run`, `compare`, `report`, `evaluate`, `ensemble`, `time`, `plots` and `explain`; `list_models`
-searches names.
+`run`, `compare`, `report`, `evaluate`, `ensemble`, `time`, `plots`, `explain` and `export`;
+`list_models` searches names.
 Nothing heavy happens at import.
 """
 
@@ -14,6 +14,7 @@ from lensbench.api import (
     ensemble,
     evaluate,
     explain,
+    export,
     plots,
     preview,
     report,
@@ -60,6 +61,7 @@ __all__ = [
     "ensemble",
     "evaluate",
     "explain",
+    "export",
     "list_models",
     "plots",
     "preview",

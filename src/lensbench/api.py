@@ -625,6 +625,24 @@ def explain(
     return drawn, notes
 
 
+def export(weights: str | Path, out: str | Path) -> None:
+    """Write a trained classifier as a file that other programs run, its preprocessing included.
+
+    Args:
+        weights: What `run` keeps of a classifier, such as `runs/ResNet18/weights.safetensors`.
+        out: A name that ends in `.onnx`, or in `.pt2` for what `torch.export.load` reads.
+
+    Raises:
+        WeightsError: The weights are missing, damaged or of somebody else.
+        ConfigError: The name ends differently, or packages are missing.
+        ModelError: torch cannot export this network.
+    """
+    from lensbench.zoo.build import load_classifier
+    from lensbench.zoo.export import export as export_classifier
+
+    export_classifier(load_classifier(Path(weights)), Path(out))
+
+
 def _numbers(rows: Sequence[tuple[str, str]], column: str, table: Path) -> dict[str, float]:
     numbers = {}
     for name, text in rows:

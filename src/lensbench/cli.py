@@ -470,8 +470,20 @@ def explain(root: tyro.conf.Positional[Path], table: Path, by: str = "perturber_
     return show_plots(*api.explain(root, table, by))
 
 
+def export(weights: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path]) -> int:
+    """Write a trained classifier as one file that other programs run, preprocessing included.
+
+    Args:
+        weights: The .safetensors file of a run.
+        out: A name that ends in .onnx, or in .pt2 for what torch.export.load reads.
+    """
+    api.export(weights, out)
+    _say(f"exported: {out}")
+    return 0
+
+
 def models(pattern: tyro.conf.Positional[str | None] = None) -> int:
-    """List the models of the contract, or search all three libraries.
+    """List the models of the contract, or search all libraries.
 
     Args:
         pattern: Part of a name, or shell wildcards such as 'timm/vit*'.
@@ -481,7 +493,7 @@ def models(pattern: tyro.conf.Positional[str | None] = None) -> int:
         for row in CONTRACT_MODELS:
             table.add_row(row.desc, str(row.model))
         Console().print(table)
-        _say("`lensbench models PATTERN` searches torchvision, timm and transformers.")
+        _say("`lensbench models PATTERN` searches torchvision, timm, transformers and our own.")
         return 0
     names = list_models(pattern)
     for name in names:
@@ -552,6 +564,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
                 "time": time,
                 "plots": plots,
                 "explain": explain,
+                "export": export,
                 "models": models,
             },
             prog="lensbench",

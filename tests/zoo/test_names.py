@@ -6,7 +6,14 @@ import sys
 import pytest
 
 from lensbench.errors import ModelError
-from lensbench.zoo.names import CONTRACT_MODELS, CONVNEXTV2_NAMES, list_models, resolve
+from lensbench.zoo.names import (
+    CONTRACT_MODELS,
+    CONVNEXTV2_NAMES,
+    LIBRARIES,
+    OWN_NAMES,
+    list_models,
+    resolve,
+)
 
 LIBRARY_OF = (
     {f"resnet{n}": "torchvision" for n in (18, 34, 50, 101, 152)}
@@ -57,6 +64,8 @@ def test_the_table_needs_no_torch() -> None:
     [
         ("mobilenet_v2", "torchvision/mobilenet_v2"),
         ("resnet26", "timm/resnet26"),
+        ("d4_resnet", "lensbench/d4_resnet"),
+        ("lensbench/c8_densenet", "lensbench/c8_densenet"),
         ("timm/resnet18", "timm/resnet18"),
         ("timm/resnet18.a1_in1k", "timm/resnet18.a1_in1k"),
         ("resnet18.a1_in1k", "timm/resnet18.a1_in1k"),
@@ -84,6 +93,8 @@ def test_a_name_of_two_libraries_needs_a_prefix() -> None:
         ("facebook/convnextv2-ato-1k-224", "facebook/convnextv2-atto-1k-224"),
         ("transformers/facebook/convnextv2-atto-1k-244", "facebook/convnextv2-atto-1k-224"),
         ("timm/mobilenet_v2", "torchvision/mobilenet_v2"),
+        ("D4-ResNet", "lensbench/d4_resnet"),
+        ("lensbench/c4_densenet", "lensbench/c8_densenet"),
     ],
 )
 def test_a_near_miss_is_suggested(typed: str, meant: str) -> None:
@@ -91,7 +102,7 @@ def test_a_near_miss_is_suggested(typed: str, meant: str) -> None:
         resolve(typed)
 
 
-@pytest.mark.parametrize("typed", ["", "qqqqqq", "timm/", "transformers/qqqqqq"])
+@pytest.mark.parametrize("typed", ["", "qqqqqq", "timm/", "transformers/qqqqqq", "lensbench/"])
 def test_a_far_miss_is_an_error_too(typed: str) -> None:
     with pytest.raises(ModelError, match="there is no classifier"):
         resolve(typed)
@@ -105,9 +116,16 @@ def test_a_hub_name_without_its_library_says_what_to_type() -> None:
 def test_every_listed_name_is_of_a_library_and_unique() -> None:
     names = list_models()
     assert len(names) == len(set(names))
-    assert {name.partition("/")[0] for name in names} == {"torchvision", "timm", "transformers"}
+    assert tuple(dict.fromkeys(name.partition("/")[0] for name in names)) == LIBRARIES
     assert {str(row.model) for row in CONTRACT_MODELS} <= set(names)
     assert not [name for name in names if "deeplab" in name or "rcnn" in name]
+
+
+def test_our_own_names_are_of_no_other_library() -> None:
+    """So that the bare names are not ambiguous."""
+    others = [name for name in list_models() if not name.startswith("lensbench/")]
+    assert not set(OWN_NAMES) & {name.partition("/")[2] for name in others}
+    assert list_models("lensbench/*") == [f"lensbench/{name}" for name in OWN_NAMES]
 
 
 def test_listing_by_pattern() -> None:

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lensbench.cost import Cost
 from lensbench.zoo.classifier import Classifier
+from lensbench.zoo.equivariant.networks import as_plain, is_plain
 
 
 def cost_of(classifier: Classifier) -> Cost:
@@ -35,8 +36,12 @@ def count_multiply_adds(classifier: Classifier) -> int:
     the resizing before the network, together a few per cent of the arithmetic (though more of the
     time). This is the number that papers call FLOPs or MACs.
 
+    Filters that follow from fewer numbers are written out before, because no image needs that.
+
     The classifier is left as it is; no random number is drawn.
     """
+    if not is_plain(classifier):
+        classifier = as_plain(classifier)
     device = next(classifier.parameters()).device
     image = torch.zeros(1, *classifier.preprocess.image_shape, device=device)
     modes = {module: module.training for module in classifier.modules()}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from lensbench.errors import ModelError
 
-LIBRARIES = ("torchvision", "timm", "transformers")
+LIBRARIES = ("torchvision", "timm", "transformers", "lensbench")
 """Where classifiers come from."""
 
 
@@ -96,6 +96,9 @@ CONVNEXTV2_NAMES = tuple(
 )
 """The transformers classifiers whose configurations are known here, without a network."""
 
+OWN_NAMES = ("d4_resnet", "c8_resnet", "d4_densenet", "c8_densenet")
+"""Our own classifiers: networks that turning (C8), or turning and flipping (D4), leaves alone."""
+
 _CONTRACT = {row.identifier: row.model for row in CONTRACT_MODELS}
 
 
@@ -103,7 +106,7 @@ def resolve(identifier: str) -> ModelName:
     """Find the one classifier that a name means.
 
     `library/model` is taken by its word; a bare name is looked up in the contract's table, then
-    among the known transformers models, then in torchvision and timm.
+    among the known transformers models and our own, then in torchvision and timm.
 
     >>> str(resolve("resnet18"))
     'torchvision/resnet18'
@@ -117,6 +120,8 @@ def resolve(identifier: str) -> ModelName:
         return _CONTRACT[identifier]
     if identifier in CONVNEXTV2_NAMES:
         return ModelName("transformers", identifier)
+    if identifier in OWN_NAMES:
+        return ModelName("lensbench", identifier)
     library, _, name = identifier.partition("/")
     if library in LIBRARIES:
         found = [library] if _has(library, name) else []
@@ -166,7 +171,7 @@ def _names(library: str) -> list[str]:
         import timm
 
         return list(timm.list_models())
-    return list(CONVNEXTV2_NAMES)
+    return list(CONVNEXTV2_NAMES if library == "transformers" else OWN_NAMES)
 
 
 def _has(library: str, name: str) -> bool:

@@ -32,20 +32,26 @@ def save_weights(classifier: Classifier, path: Path) -> None:
         WeightsError: The name ends differently.
     """
     _require_suffix(path)
-    about = {
+    # Copies, because the format refuses tensors that share memory.
+    state = {name: t.detach().cpu().contiguous().clone() for name, t in _state(classifier).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    # Not `save_file`, which hides the file from everyone but its owner.
+    partial.write_bytes(
+        save(state, metadata={"format": "pt", _KEY: json.dumps(describe(classifier))})
+    )
+    partial.replace(path)
+
+
+def describe(classifier: Classifier) -> dict[str, Any]:
+    """Return what weights alone do not say about a classifier, ready for JSON."""
+    return {
         "model": classifier.name,
         "classes": classifier.classes,
         "image_shape": classifier.preprocess.image_shape,
         "view": asdict(classifier.preprocess.view),
         "weights_used": classifier.weights_used,
     }
-    # Copies, because the format refuses tensors that share memory.
-    state = {name: t.detach().cpu().contiguous().clone() for name, t in _state(classifier).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    # Not `save_file`, which hides the file from everyone but its owner.
-    partial.write_bytes(save(state, metadata={"format": "pt", _KEY: json.dumps(about)}))
-    partial.replace(path)
 
 
 def load_weights(classifier: Classifier, path: Path) -> None:
