@@ -63,7 +63,8 @@ def time_runs(
         say(
             f"{name}: {found.training.median:,.0f} images/s in training, "
             f"{found.inference.median:,.0f} in inference "
-            f"({found.training.n_repeats} repeats, batches of {found.training.batch_size})"
+            f"({found.training.n_repeats} repeats, batches of {found.training.batch_size}, "
+            f"trained in {found.execution})"
         )
     if not known:
         raise RecordError("no model could be measured: there are no costs to keep")
