@@ -29,7 +29,7 @@ CASES: dict[str, dict[str, Any]] = {
     "timm/test_vit": {"stretch": "log", "per_image": "min-max"},
     "facebook/convnextv2-atto-1k-224": {"image_size": 64},
 }
-SLOW = {"c8_densenet", "facebook/convnextv2-atto-1k-224"}
+QUICK = "d4_resnet"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def run_onnx(path: Path, images: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("identifier", "settings"),
     [
-        pytest.param(*case, marks=[pytest.mark.slow] if case[0] in SLOW else [])
+        pytest.param(*case, marks=[] if case[0] == QUICK else [pytest.mark.slow])
         for case in CASES.items()
     ],
 )

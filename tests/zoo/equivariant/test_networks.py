@@ -241,7 +241,7 @@ def test_it_learns_a_tiny_set(network: Callable[[str], EquivariantNet], name: st
     net = network(name)
     optimiser = torch.optim.AdamW(net.parameters(), lr=5e-3)
     losses = []
-    for _ in range(24):
+    for _ in range(32):
         loss = nn.functional.cross_entropy(net(images), labels)
         optimiser.zero_grad()
         loss.backward()
