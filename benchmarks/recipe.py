@@ -123,6 +123,7 @@ def main(
 
 
 def _part(name: str) -> str:
+    """Return the predictions from one view; of all lines but the first, there are no others."""
     return "validation_single_view" if name == BASE else "validation"
 
 
@@ -130,7 +131,11 @@ _FILE_NAME = str.maketrans({"/": "-", ",": "", "%": "percent"})
 
 
 def _soup(runs: Path, data: DataSpec) -> None:
-    """Predict by the mean of the weights of two seeds (Wortsman et al. 2022, arXiv:2203.05482)."""
+    """Predict by the mean of the weights of two seeds.
+
+    Wortsman et al. (2022, arXiv:2203.05482) average fits that began with the same pretrained
+    weights; these did not, and there is no reason why it should work.
+    """
     names = (BASE, "another seed")
     classifier = load_classifier(runs / BASE / "weights.safetensors")
     states = [load_file(runs / name / "weights.safetensors") for name in names]
@@ -192,7 +197,8 @@ def _report(lines: list[Line], runs: Path, task: str, out: Path | None) -> None:
             f"{ours.split.n_validation:,} validation images; {record.machine}, torch "
             f"{torch.__version__}. Random initial weights. Each line is the recipe with one thing "
             "changed, one view of each image but where it says eight; differences are from the "
-            "first line, on the same images, with their uncorrected p-values (DeLong).",
+            "first line, on the same images, with their uncorrected p-values (DeLong), which know "
+            "nothing of the noise of training: the line of another seed tells how large that is.",
             "",
             "| changed | on the command line | macro AUC | difference | log loss | minutes |",
             "|" + " --- |" * 6,

@@ -77,7 +77,7 @@ def test_every_estimate_has_a_line_with_its_interval(comparison, tmp_path):
         estimate.value, estimate.low, estimate.high
     )  # fmt: skip
     assert (best["level"], best["method"], best["n"]) == ("0.95", "made up", "300")
-    assert (best["machine"], best["minutes"]) == ("A GPU, 32-true", "1.5")
+    assert (best["machine"], best["minutes"]) == ("A GPU", "1.5")
 
 
 def test_the_test_belongs_to_the_auc_alone(comparison, tmp_path):

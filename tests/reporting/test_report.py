@@ -90,7 +90,7 @@ def test_the_ranking_shows_numbers_with_intervals_ties_and_p(page):
 
 def test_the_page_says_how_each_model_was_trained(page):
     assert (
-        "| First | torchvision/resnet18 | quick, 3 epochs, seed 42 | 1.5 min | A GPU, 32-true "
+        "| First | torchvision/resnet18 | quick, 3 epochs, seed 42 | 1.5 min | A GPU "
         "| random initialisation "
         "| sealed | 0123456789ab | 3,000 / 300 / 300 |"
     ) in page

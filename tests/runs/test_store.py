@@ -108,3 +108,15 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 def test_the_processor_has_a_name_and_cores():
     assert cpu_name().endswith("cores)")
     assert len(cpu_name()) > len("(2 cores)")
+
+
+def test_how_steps_are_computed_makes_no_other_run_unless_a_precision_is_asked_for(tmp_path):
+    """Runs that were made before it was chosen have 32-true, and are still known."""
+    store = RunStore(tmp_path, "ResNet18")
+    before = MachineSpec(precision="32-true")
+    mixed = CONTRACT.model_copy(update={"mixed_precision": True})
+    store.begin(config(machine=before, recipe=mixed), KNOWN)
+    for asked in (MachineSpec(), MachineSpec(memory_format="channels-last", compile="no"), before):
+        assert store.state(config(machine=asked), KNOWN) == "interrupted"
+    other = MachineSpec(precision="bf16-mixed")
+    assert store.state(config(machine=other), KNOWN) == "changed"

@@ -128,6 +128,45 @@ def test_a_choice_is_made_once_for_a_model_on_a_machine(speeds, tmp_path):
     assert choose_execution(work(), AUTO, cache) == PLAIN
 
 
+def test_a_choice_for_a_short_fit_is_kept_too(speeds, tmp_path):
+    """A fit at the limit would otherwise be plain on one day and not on another."""
+    cache = tmp_path / "execution.json"
+    speeds[Execution(memory_format="channels-last")] = 0.1
+    assert choose_execution(work(n_images=29), AUTO, cache) == PLAIN
+    speeds[PLAIN] = 2.0
+    assert choose_execution(work(n_images=29), AUTO, cache) == PLAIN
+    assert choose_execution(work(n_images=30), AUTO, cache) != PLAIN
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(speeds, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert choose_execution(work(), AUTO, tmp_path / "file" / "execution.json") == PLAIN
+
+
+def test_a_way_that_fails_is_not_taken_and_it_is_said(monkeypatch):
+    monkeypatch.setattr(execution, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "_MEASURED_SECONDS", 0.01)
+    step = execution._Stopwatch._step
+
+    def failing(self, way):
+        if way != PLAIN:
+            raise RuntimeError("no kernel for this")
+        return step(self, way)
+
+    monkeypatch.setattr(execution._Stopwatch, "_step", failing)
+    said = []
+    assert choose_execution(work(), AUTO, say=said.append) == PLAIN
+    assert len(said) == 3
+    assert said[0] == "32-true, channels-last does not work here (RuntimeError): not taken"
+
+
+def test_a_network_that_cannot_be_trained_at_all_is_an_error():
+    broken = work()
+    broken.classifier[3] = nn.Linear(7, 3)
+    with pytest.raises(RuntimeError, match="shapes"):
+        choose_execution(broken, AUTO)
+
+
 def test_an_interrupted_fit_goes_on_in_the_same_way(tmp_path):
     folder = tmp_path / "unfinished"
     assert resumed_execution(folder) is None

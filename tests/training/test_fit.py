@@ -12,6 +12,7 @@ from lensbench.data.pack import Pack
 from lensbench.errors import ConfigError, TrainingError
 from lensbench.evaluation.auc import one_vs_rest
 from lensbench.training import checkpoints, module
+from lensbench.training.execution import Execution, keep_execution
 from lensbench.training.fit import Fit, fit, predict
 from lensbench.training.module import Training
 
@@ -395,9 +396,20 @@ def test_a_fit_that_no_longer_improves_is_stopped_and_says_so(pack, tmp_path, mo
     assert run(pack, tmp_path / "all", recipe(epochs=6), network()).notes == ()
 
 
-def test_predictions_are_made_in_float32(pack, tmp_path):
-    """Whatever training was computed in: in bfloat16 many logits would be equal."""
-    plan = recipe(epochs=1)
+@pytest.mark.parametrize("clip", ["none", 1.0])
+def test_predictions_are_made_in_float32(pack, tmp_path, monkeypatch, clip):
+    """Whatever training is computed in: in bfloat16 many logits would be equal. So is validation,
+    which chooses."""
+    validated = []
+    validate = Training.validation_step
+
+    def watched(self, batch, index):
+        validate(self, batch, index)
+        assert torch.is_autocast_enabled("cpu")  # around it, but not in it
+        validated.append(self._validated[-1][0])
+
+    monkeypatch.setattr(Training, "validation_step", watched)
+    plan = recipe(epochs=1, gradient_clip=clip)
     classifier = network()
     machine = MachineSpec(accelerator="cpu", precision="bf16-mixed", memory_format="contiguous")
     rows = np.arange(60)
@@ -417,3 +429,25 @@ def test_predictions_are_made_in_float32(pack, tmp_path):
     (logits,) = predict(classifier, pack, rows, plan, machine)
     wanted = classifier.eval()(torch.from_numpy(pack.stored)).detach().numpy()
     np.testing.assert_allclose(logits, wanted, atol=1e-6)
+    np.testing.assert_allclose(torch.cat(validated).numpy(), wanted[40:], atol=1e-6)
+
+
+def test_clipped_gradients_have_the_norm_that_the_recipe_allows():
+    training = Training(network(), recipe(gradient_clip=0.5), 1, 0)
+    for weight in training.classifier.parameters():
+        weight.grad = torch.rand_like(weight)
+    before = [weight.grad.clone() for weight in training.classifier.parameters()]
+    norm = torch.cat([grad.flatten() for grad in before]).norm()
+    training.configure_gradient_clipping(training.configure_optimizers()["optimizer"], 0.5, None)
+    for weight, grad in zip(training.classifier.parameters(), before, strict=True):
+        torch.testing.assert_close(weight.grad, grad * 0.5 / norm)
+
+
+def test_how_a_fit_failed_before_its_first_checkpoint_binds_no_other(pack, tmp_path):
+    keep_execution(Execution(precision="bf16-mixed", compiled=True), tmp_path)
+    assert run(pack, tmp_path, recipe(), network()).execution == Execution()
+
+
+def test_a_checkpoint_holds_each_weight_once(pack):
+    training = Training(network(), recipe(), 1, 0)
+    assert {name.partition(".")[0] for name in training.state_dict()} == {"classifier"}

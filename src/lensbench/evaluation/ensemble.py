@@ -111,7 +111,7 @@ def mean_prediction(
 
     They are finite however far apart the logits of members lie, since no probability is
     exponentiated before the mean is taken. A single member keeps its own logits, divided by its
-    temperature, so that its probabilities are ranked to the bit as those of the member are.
+    temperature, and so its called classes.
 
     Args:
         members: M predictions of the same examples and classes in the same order.

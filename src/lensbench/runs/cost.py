@@ -17,7 +17,7 @@ COSTS = "costs.json"
 
 
 class Costs(BaseModel):
-    """The costs of several models, all measured on one machine with one precision."""
+    """The costs of several models, all measured on one machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

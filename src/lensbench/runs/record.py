@@ -91,10 +91,13 @@ class Environment(_Part):
 
     @property
     def machine(self) -> str:
-        """One line that is equal only for runs whose times may be compared."""
+        """One line that is equal only for runs whose times may be compared.
+
+        Each model is computed in the way that is fastest for it, so `arithmetic` is no part of it.
+        """
         plural = "" if self.threads == 1 else "s"
         threads = f", {self.threads} thread{plural}" if self.accelerator == "cpu" else ""
-        return f"{self.device}{threads}, {self.precision}"
+        return f"{self.device}{threads}"
 
 
 class SplitSummary(_Part):

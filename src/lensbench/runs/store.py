@@ -292,11 +292,13 @@ def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:
 
 
 def _same_run(one: RunConfig, other: RunConfig) -> bool:
-    """Whether two settings give the same weights and predictions.
+    """Whether one run has the weights and predictions that another asks for, but for rounding.
 
-    Where the images lie is no part of that, since their fingerprint is compared as well.
+    Where the images lie is no part of that, since their fingerprint is compared as well. Nor is
+    how steps are computed, unless a precision is asked for.
     """
-    return _defining(one) == _defining(other)
+    precision = other.machine.precision
+    return precision in ("auto", one.machine.precision) and _defining(one) == _defining(other)
 
 
 def _defining(config: RunConfig) -> dict[str, Any]:
@@ -306,7 +308,7 @@ def _defining(config: RunConfig) -> dict[str, Any]:
             "data": True,
             "group": True,
             "judge": True,
-            "machine": {"threads"},
-            "recipe": {"expected"},
+            "machine": {"threads", "precision", "memory_format", "compile"},
+            "recipe": {"expected", "mixed_precision"},
         },
     )

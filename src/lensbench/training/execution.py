@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
+import os
+import platform
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -83,17 +86,28 @@ class Work:
     """That pass through in training, all epochs together."""
 
 
-def choose_execution(work: Work, machine: MachineSpec, cache: Path | None = None) -> Execution:
+def _say_nothing(_: str) -> None:
+    pass
+
+
+def choose_execution(
+    work: Work,
+    machine: MachineSpec,
+    cache: Path | None = None,
+    say: Callable[[str], None] = _say_nothing,
+) -> Execution:
     """Return what the machine's settings say, and where they say auto, what is fastest.
 
     Each way takes some steps on a batch of noise, with a copy of the classifier. What was found
-    is kept, so that later runs of the same model on the same machine are computed alike. Only
-    what takes less than 0.9 of the time is preferred to plain float32. Short fits are plain.
+    is kept, so that later fits of as many images with the same model on the same machine are
+    computed alike. Only what takes less than 0.9 of the time is preferred to plain float32. Short
+    fits are plain.
 
     Args:
         work: What there is to compute.
         machine: On what.
         cache: JSON file of what was found before; None keeps nothing.
+        say: Takes a line for each way that fails.
 
     Raises:
         ConfigError: The machine lacks the accelerator that was asked for.
@@ -105,24 +119,34 @@ def choose_execution(work: Work, machine: MachineSpec, cache: Path | None = None
     with left_alone(machine, device), warnings.catch_warnings():
         # The schedule of a step that is only measured does not matter.
         warnings.simplefilter("ignore")
-        stopwatch = _Stopwatch(work, machine, device)
-        whole_fit = stopwatch.seconds_per_image(ways[0]) * work.n_images
-        if whole_fit < SHORT_SECONDS:
-            return ways[0].model_copy(update={"compiled": machine.compile == "yes"})
-        tries_compiling = (
-            machine.compile == "auto" and device.type == "cuda" and whole_fit > LONG_SECONDS
-        )
-        key = _key(work, machine, device, tries_compiling)
+        key = _key(work, machine, device)
         known = _read(cache)
         if key not in known:
-            found = _fastest(ways, stopwatch)
-            if machine.compile == "yes" or (
-                tries_compiling and stopwatch.compiling_pays(found, work.n_images)
-            ):
-                found = found.model_copy(update={"compiled": True})
+            found = _found(ways, work, machine, _Stopwatch(work, machine, device, say), device)
             known = _read(cache) | {key: found}
             _write(known, cache)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # the images will want it
     return known[key]
+
+
+def _found(
+    ways: Sequence[Execution],
+    work: Work,
+    machine: MachineSpec,
+    stopwatch: _Stopwatch,
+    device: torch.device,
+) -> Execution:
+    """Measure, as far as that is worth it."""
+    whole_fit = stopwatch.seconds_per_image(ways[0]) * work.n_images
+    best = ways[0] if whole_fit < SHORT_SECONDS else _fastest(ways, stopwatch)
+    compiled = machine.compile == "yes" or (
+        machine.compile == "auto"
+        and device.type == "cuda"
+        and whole_fit > LONG_SECONDS
+        and stopwatch.compiling_pays(best, work.n_images)
+    )
+    return best.model_copy(update={"compiled": compiled})
 
 
 def keep_execution(execution: Execution, folder: Path) -> None:
@@ -167,12 +191,15 @@ def _fastest(ways: Sequence[Execution], stopwatch: _Stopwatch) -> Execution:
 
 
 class _Stopwatch:
-    """Measures each way once."""
+    """Measures each way once; one that fails where the plain one works takes for ever."""
 
-    def __init__(self, work: Work, machine: MachineSpec, device: torch.device) -> None:
+    def __init__(
+        self, work: Work, machine: MachineSpec, device: torch.device, say: Callable[[str], None]
+    ) -> None:
         self._work = work
         self._machine = machine
         self._device = device
+        self._say = say
         self._known: dict[Execution, float] = {}
         self._n_images = work.recipe.batch_size
         if device.type == "cpu":
@@ -180,27 +207,36 @@ class _Stopwatch:
             self._n_images = min(self._n_images, _MOST_IMAGES_ON_A_CPU)
 
     def seconds_per_image(self, way: Execution, give_up_above: float = float("inf")) -> float:
-        """Return the best of some steps after a first one; of the first alone if that is slow."""
+        """Return the best of some steps after a first one; of the first two if these are slow."""
         if way not in self._known:
-            step = self._step(way)
-            first = seconds(step, 1, self._device) / self._n_images
-            second = seconds(step, 1, self._device) / self._n_images
-            if min(first, second) < give_up_above:
-                n_steps = max(1, int(_MEASURED_SECONDS / (second * self._n_images)))
-                second = seconds(step, n_steps, self._device) / (n_steps * self._n_images)
-            self._known[way] = min(first, second)
+            try:
+                self._known[way] = self._measured(way, give_up_above)
+            except Exception as error:  # whatever stops one way must not stop the plain one
+                if not self._known:
+                    raise
+                self._say(f"{way} does not work here ({type(error).__name__}): not taken")
+                self._known[way] = float("inf")
         return self._known[way]
 
     def compiling_pays(self, way: Execution, n_images: int) -> bool:
-        """Whether compiled steps win back, over all images, what compiling takes."""
-        start = time.perf_counter()
-        try:
-            compiled = self.seconds_per_image(way.model_copy(update={"compiled": True}))
-        except Exception:  # no compiler, or a network that it cannot take: the plain way works
-            return False
-        spent = time.perf_counter() - start
+        """Whether compiled steps win back, over all images, what compiling takes.
+
+        A fit compiles twice, since its batches have two sizes.
+        """
         plain = self.seconds_per_image(way)
+        start = time.perf_counter()
+        compiled = self.seconds_per_image(way.model_copy(update={"compiled": True}))
+        spent = 2 * (time.perf_counter() - start)
         return compiled < _GAIN * plain and (plain - compiled) * n_images > spent
+
+    def _measured(self, way: Execution, give_up_above: float) -> float:
+        step = self._step(way)
+        first = seconds(step, 1, self._device) / self._n_images
+        second = seconds(step, 1, self._device) / self._n_images
+        if min(first, second) < give_up_above:
+            n_steps = max(1, int(_MEASURED_SECONDS / (second * self._n_images)))
+            second = seconds(step, n_steps, self._device) / (n_steps * self._n_images)
+        return min(first, second)
 
     def _step(self, way: Execution) -> Callable[[], None]:
         work = self._work
@@ -219,18 +255,18 @@ class _Stopwatch:
         return training_step(fabric, training, batch)
 
 
-def _key(work: Work, machine: MachineSpec, device: torch.device, tries_compiling: bool) -> str:
+def _key(work: Work, machine: MachineSpec, device: torch.device) -> str:
     """Return all that the choice depends on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    threads = torch.get_num_threads()
     return "; ".join(
         [
             str(getattr(work.classifier, "name", type(work.classifier).__name__)),
             f"{work.recipe.channels} x {work.recipe.image_size} of {work.image_shape}",
-            f"batches of {work.recipe.batch_size}",
-            f"{name}, {threads} threads, torch {torch.__version__}",
+            f"{work.n_images} images in batches of {work.recipe.batch_size}",
+            f"{platform.node()}, {name}, {torch.get_num_threads()} threads",
+            f"torch {torch.__version__}",
             f"{machine.precision}, mixed {work.recipe.mixed_precision}",
-            f"{machine.memory_format}, compile {machine.compile} tried {tries_compiling}",
+            f"{machine.memory_format}, compile {machine.compile}",
         ]
     )
 
@@ -243,14 +279,16 @@ def _read(cache: Path | None) -> dict[str, Execution]:
         return {}
     try:
         return _KNOWN.validate_json(cache.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return {}  # of another version: measured again
+    except (OSError, ValidationError):
+        return {}  # of another version, say: measured again
 
 
 def _write(known: dict[str, Execution], cache: Path | None) -> None:
     if cache is None:
         return
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    partial = cache.with_name(cache.name + ".partial")
-    partial.write_bytes(_KNOWN.dump_json(known, indent=1))
-    partial.replace(cache)
+    # Of this process alone: others may write theirs at the same time.
+    partial = cache.with_name(f"{cache.name}.{os.getpid()}.partial")
+    with contextlib.suppress(OSError):  # what is not kept is measured again
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(_KNOWN.dump_json(known, indent=1))
+        partial.replace(cache)

@@ -89,14 +89,21 @@ def fit(
     """
     best = BestEpoch(folder)
     callbacks = [Progress(label), LastStep(folder), *([best] if recipe.keep == "best" else [])]
-    resumed = find_checkpoint(folder, lambda line: tqdm.write(f"{label}: {line}", sys.stderr))
+
+    def say(line: str) -> None:
+        tqdm.write(f"{label}: {line}", sys.stderr)
+
+    resumed = find_checkpoint(folder, say)
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
     with _quiet():
         work = Work(
             classifier, recipe, pack.image_shape, len(pack.classes), len(train) * recipe.epochs
         )
-        execution = resumed_execution(folder) or choose_execution(work, machine, cache)
+        # A fit that failed before its first checkpoint is not bound to how it was computed.
+        execution = resumed_execution(folder) if resumed else None
+        if execution is None:
+            execution = choose_execution(work, machine, cache, say)
         keep_execution(execution, folder)
         trainer = _trainer(machine, execution.precision, recipe, callbacks, folder)
         images = DeviceImages(pack, trainer.strategy.root_device)
@@ -158,7 +165,7 @@ def predict(
         images = DeviceImages(pack, trainer.strategy.root_device, resident=False)
         with _keyboard_interrupts(trainer):
             logits = trainer.predict(
-                Training(classifier, recipe, 1, 0), Feeder(images, rows, recipe.batch_size)
+                Training(classifier, recipe, 0, 0), Feeder(images, rows, recipe.batch_size)
             )
     classifier.cpu()
     return torch.cat(cast("list[torch.Tensor]", logits), dim=1).double().numpy()

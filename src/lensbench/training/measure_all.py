@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from lensbench.config import MachineSpec, Recipe
@@ -64,6 +64,13 @@ def measure_all(
     """
     # A fresh process has torch's own number of threads, not that of this one.
     machine = machine.model_copy(update={"threads": find_hardware(machine).threads})
+    if batch_size is not None:
+        subjects = {
+            name: replace(
+                subject, recipe=subject.recipe.model_copy(update={"batch_size": batch_size})
+            )
+            for name, subject in subjects.items()
+        }
     ways: dict[str, Execution] = {}
     for name, subject in subjects.items():
         way = _in_fresh_process(_fastest_or_reason, subject, machine)

@@ -56,8 +56,12 @@ class Training(lightning.LightningModule):
         self.classifier = classifier
         self.averaged = _average_of(classifier, recipe.average * n_steps)
         self.recipe = recipe
-        # A function, not a module: what is compiled has no weights of its own to keep.
-        self._forward = torch.compile(classifier.forward, dynamic=False) if compiled else classifier
+        # A function, not a module: its weights are kept already, as those of the classifier.
+        self._forward = classifier.forward
+        if compiled:
+            # Classifiers share their code, of which only so many compiled versions are kept.
+            torch.compiler.reset()
+            self._forward = torch.compile(classifier.forward, dynamic=False)
         self._fused = fused
         self.epochs: list[Epoch] = []
         self.train_seconds = 0.0
@@ -144,6 +148,19 @@ class Training(lightning.LightningModule):
         super().optimizer_step(*arguments, **named)
         self.follow(self.trainer.global_step + 1)  # counted only after this hook
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm, of gradients that are not scaled here: Lightning asks, and then refuses.
+
+        It takes any fused optimiser in mixed precision for one that scales gradients.
+        """
+        if gradient_clip_val is not None:
+            nn.utils.clip_grad_norm_(self.classifier.parameters(), gradient_clip_val)
+
     def follow(self, step: int) -> None:
         """Move the averaged weights, if there are some, towards those after a step (from 1)."""
         if self.averaged is not None:
@@ -151,12 +168,15 @@ class Training(lightning.LightningModule):
 
     def on_validation_start(self) -> None:
         """Note when training stopped and validation began."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # steps that are still to be done are training
         self.train_seconds += self._lap()
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Keep the logits of one batch."""
+        """Keep the logits of one batch, in float32: rounded ones would be equal, and tie."""
         images, labels = batch
-        self._validated.append((self.evaluated(images).float().cpu(), labels.cpu()))
+        with torch.autocast(self.device.type, enabled=False):
+            self._validated.append((self.evaluated(images).float().cpu(), labels.cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Turn all validation logits into this epoch's line of the history."""

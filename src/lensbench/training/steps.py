@@ -91,8 +91,10 @@ def random_batch(
 
 @contextlib.contextmanager
 def left_alone(machine: MachineSpec, device: torch.device) -> Iterator[None]:
-    """Set the threads that are asked for, and give threads and random numbers back as they were."""
+    """Set threads and cuDNN as a fit does, and give them and random numbers back as they were."""
     threads = torch.get_num_threads()
+    searches = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
     try:
@@ -100,6 +102,7 @@ def left_alone(machine: MachineSpec, device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = searches
 
 
 def _wait_for(device: torch.device) -> None:

@@ -123,7 +123,7 @@ class FieldNorm(nn.BatchNorm3d):
             for name, value in self.state_dict().items()
         }
         twin.load_state_dict(state)
-        return twin.eval()
+        return twin.to(self.weight.device).eval()
 
 
 SymmetricLayer = LiftingConv | GroupConv | FieldNorm
