@@ -29,9 +29,11 @@ import lensbench
 from lensbench.api import choose_models
 from lensbench.comparison.compare import Entry
 from lensbench.config import DataSpec, MachineSpec, recipe_for
+from lensbench.data.pack import open_or_build_pack
 from lensbench.runs.record import RunRecord
 from lensbench.simulation import CLASSES
 from lensbench.training.measure import fastest_execution, measure
+from lensbench.zoo.build import ImageShape
 from lensbench.zoo.names import resolve
 
 MODELS = (
@@ -80,10 +82,11 @@ def main(
     )
     spec = DataSpec(path=lenses, cache=place / "cache")
     simulated = time.monotonic() - clock
+    shape = open_or_build_pack(spec).image_shape
     runs = place / "runs"
     changes = {"epochs": epochs, "batch_size": batch_size}
     for model in models:
-        wanted = seconds_of(model, 3 * n_train * epochs, batch_size, threads)
+        wanted = seconds_of(model, shape, 3 * n_train * epochs, batch_size, threads)
         left = 60 * minutes - (time.monotonic() - clock)
         if wanted > left:
             print(f"{model}: left out, it takes {wanted:.0f} s of {left:.0f} s left", flush=True)
@@ -100,12 +103,14 @@ def main(
         write(out, runs, population, simulated)
 
 
-def seconds_of(model: str, n_images: int, batch_size: int | None, threads: int | None) -> float:
+def seconds_of(
+    model: str, shape: ImageShape, n_images: int, batch_size: int | None, threads: int | None
+) -> float:
     """Return how long a fit will take, with a fifth for validation, test and start."""
     name = str(resolve(choose_models([model], with_batch_sizes=False)[0].identifier))
     recipe = lensbench.choose_recipe(recipe_for("lensbench", name), batch_size=batch_size)
     machine = MachineSpec(threads=threads, compile="no")
-    subject = (name, recipe, CLASSES, (1, 150, 150))
+    subject = (name, recipe, CLASSES, shape)
     way = fastest_execution(*subject, machine)
     cost = measure(*subject, machine, execution=way, n_repeats=2)
     return 1.2 * n_images / cost.training.median
@@ -117,7 +122,10 @@ def write(out: Path, runs: Path, population: str, simulated: float) -> None:
     if not comparison.entries:
         return
     if len(comparison.entries) > 1:
-        lensbench.ensemble([runs])
+        try:
+            lensbench.ensemble([runs])
+        except lensbench.LensbenchError as error:
+            print(f"no ensemble: {error}", flush=True)
         comparison, _ = lensbench.compare([runs])
     entries = list(comparison.entries)
     environment = next(
