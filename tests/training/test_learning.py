@@ -46,6 +46,8 @@ def test_a_classifier_learns_a_handful_of_images_by_heart(pack, tmp_path, identi
             "test_time_augmentation": "none",
             "epochs": 120,
             "learning_rate": 2e-3,
+            "schedule": "constant",
+            "warm_up": 0.0,
             "batch_size": 12,
             "reference_batch_size": 12,
             "weight_decay": 0.0,
