@@ -36,8 +36,9 @@ SHORT_SECONDS = 30.0
 """A fit that takes no longer is not worth a measurement."""
 
 LONG_SECONDS = 600.0
-"""A fit on a GPU that takes longer is worth trying torch.compile, which takes a minute. On a CPU it
-was slower than plain steps, after minutes of compiling (benchmarks/training.py)."""
+"""A fit on a GPU that takes longer is worth trying torch.compile, which takes a minute. On a CPU a
+ResNet18 was no faster for it, after a minute or two of compiling; `benchmarks/training.py --parts
+ways` measures it."""
 
 _NOTE = "execution.json"
 
