@@ -39,6 +39,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "no stretch": {"stretch": "none"},
     "flips alone": {"symmetry": "flips", "rotation_degrees": 0.0},
     "D4, nothing interpolated": {"rotation_degrees": 0.0},
+    "D4, nothing interpolated, another seed": {"rotation_degrees": 0.0, "seed": 43},
     "all turned by any angle": {"affine_share": 1.0},
     "weights averaged over the last 5 %": {"average": 0.05},
     "weights averaged over the last 20 %": {"average": 0.2},

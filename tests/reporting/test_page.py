@@ -423,7 +423,7 @@ def test_reliability_before_and_after_the_temperature(comparison, page):
     found = parsed(page)
     run = comparison.entries[0].runs[0]
     figure = found.figures["reliability"][0]
-    assert [trace["name"] for trace in figure["data"][1:]] == ["as trained", "temperature-scaled"]
+    assert [trace["name"] for trace in figure["data"][1:]] == ["as predicted", "temperature-scaled"]
     validation = correlated(120, 3.0, 11, part="validation")
     grid = np.linspace(0.3, 5, 2000)
     rows = np.arange(120)

@@ -20,6 +20,7 @@ from lensbench.config import (
     recipe_for,
 )
 from lensbench.runs.command import reproducing_command
+from lensbench.runs.environment import describe_environment
 
 VIT = "timm/vit_tiny_patch16_224"
 
@@ -85,3 +86,24 @@ def test_a_recipe_of_ones_own_is_told_setting_by_setting(monkeypatch):
     told = made.recipe.model_copy(update={"name": "mine", "split": own.split, "expected": ""})
     assert told == own
     assert made.split.convention == own.split
+
+
+def test_what_was_chosen_on_the_machine_is_told_too(monkeypatch):
+    wanted = config(recipe=LENSBENCH)
+    environment = describe_environment(
+        "cpu", None, "bf16-mixed", 3, memory_format="channels-last", compiled=False
+    )
+    made = run_by(reproducing_command(wanted, environment), monkeypatch)
+    told = MachineSpec(
+        precision="bf16-mixed", memory_format="channels-last", compile="no", threads=3
+    )
+    assert made.machine == told
+    assert made.model_dump(exclude={"machine"}) == wanted.model_dump(exclude={"machine"})
+
+
+def test_of_a_gpu_no_threads_are_told_and_of_a_failed_run_nothing(monkeypatch):
+    on_gpu = describe_environment("cuda", "A GPU", "32-true", 16, compiled=True)
+    made = run_by(reproducing_command(config(), on_gpu), monkeypatch)
+    assert made.machine == MachineSpec(precision="32-true", compile="yes")
+    failed = describe_environment("auto", None, "auto", None)
+    assert reproducing_command(config(), failed) == reproducing_command(config())

@@ -120,3 +120,11 @@ def test_how_steps_are_computed_makes_no_other_run_unless_a_precision_is_asked_f
         assert store.state(config(machine=asked), KNOWN) == "interrupted"
     other = MachineSpec(precision="bf16-mixed")
     assert store.state(config(machine=other), KNOWN) == "changed"
+
+
+def test_who_asks_for_the_precision_that_was_chosen_asks_for_the_same_run(tmp_path):
+    store = RunStore(tmp_path, "ResNet18")
+    # Its environment has 32-true, its settings leave that open.
+    store.finish(failed(config()))
+    assert store.state(config(machine=MachineSpec(precision="32-true"))) == "failed"
+    assert store.state(config(machine=MachineSpec(precision="bf16-mixed"))) == "changed"

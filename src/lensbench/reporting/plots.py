@@ -94,12 +94,12 @@ def plot_trust(run: Judged, folder: Path, suffixes: Sequence[str] = PNG) -> Plot
     validation = load_predictions(run.record, run.path, "validation")
 
     def draw_both(test: Predictions) -> Figure:
-        diagrams = {"as trained": reliability(test)}
+        diagrams = {"as predicted": reliability(test)}
         if validation is not None:
             try:
                 temperature = fit_temperature(validation)
             except RecordError as error:
-                diagrams = {f"as trained (no temperature: {error})": reliability(test)}
+                diagrams = {f"as predicted (no temperature: {error})": reliability(test)}
             else:
                 scaled = with_temperature(test, temperature)
                 diagrams[f"at temperature {temperature:.3g}"] = reliability(scaled)

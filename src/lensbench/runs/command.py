@@ -17,13 +17,19 @@ from lensbench.config import (
     SplitSpec,
     recipe_for,
 )
+from lensbench.runs.record import Environment
 
 
-def reproducing_command(config: RunConfig) -> str:
+def reproducing_command(config: RunConfig, environment: Environment | None = None) -> str:
     """Return the `lensbench train` that has these settings, ready for a shell.
 
     Only what differs from a default is said, but for the batch size, whose default depends on the
     model. Paths are as the run had them.
+
+    Args:
+        config: Its settings.
+        environment: Where it ran. What was chosen there, and not by the settings, is said too: how
+            steps were computed, and with how many threads of a CPU.
     """
     known = config.recipe.name if config.recipe.name in RECIPES else CONTRACT.name
     recipe = recipe_for(known, config.model.identifier)
@@ -37,9 +43,23 @@ def reproducing_command(config: RunConfig) -> str:
     words += _flags(config.recipe, recipe, skip=("name", "batch_size", "split", "expected"))
     words += _flags(config.data, DataSpec(path=config.data.path))
     words += _flags(_split(config), SplitSpec(), prefix="split.", plain=("train_fraction",))
-    words += _flags(config.machine, MachineSpec(), prefix="machine.")
+    machine = _chosen(config.machine, environment) if environment else config.machine
+    words += _flags(machine, MachineSpec(), prefix="machine.")
     words += _flags(config.judge, JudgeSpec(), prefix="judge.")
     return shlex.join(words)
+
+
+def _chosen(machine: MachineSpec, environment: Environment) -> MachineSpec:
+    """Return the settings of a machine with what was left to it filled in, as far as known."""
+    compiled = {True: "yes", False: "no", None: None}[environment.compiled]
+    found = {
+        "precision": environment.precision,
+        "memory_format": environment.memory_format,
+        "compile": compiled,
+        "threads": environment.threads if environment.accelerator == "cpu" else None,
+    }
+    known = {name: value for name, value in found.items() if value is not None}
+    return machine.model_copy(update=known)
 
 
 def _split(config: RunConfig) -> SplitSpec:

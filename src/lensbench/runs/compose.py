@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lensbench.config import RunConfig, Selection
 from lensbench.cost import Cost
@@ -98,22 +98,7 @@ def foreign_record(name: str, source: str, evaluation: Evaluation, file: str) ->
         evaluation: Of the predictions.
         file: The predictions, relative to the record.
     """
-    return RunRecord(
-        model_desc=name,
-        model_identifier=source,
-        status="Completed",
-        config=None,
-        test_results=_test_results(evaluation),
-        lensbench=Provenance(
-            lensbench_version=metadata.version("lensbench"),
-            run=None,
-            environment=None,
-            classes=evaluation.classes,
-            warnings=evaluation.undefined,
-            estimates=evaluation.estimates,
-            files={"test": file},
-        ),
-    )
+    return _judged_record(name, source, evaluation, {"test": file}, warnings=evaluation.undefined)
 
 
 def ensemble_summary(
@@ -173,25 +158,16 @@ def ensemble_record(
     shapes = {one.image_shape for one in ours}
     warnings = [text for one in ours for text in one.warnings]
     n_members = f"{len(members)} run{'s' if len(members) > 1 else ''}"
-    return RunRecord(
-        model_desc=name,
-        model_identifier=f"ensemble of {n_members}",
-        status="Completed",
-        config=None,
-        test_results=_test_results(evaluation),
-        lensbench=Provenance(
-            lensbench_version=metadata.version("lensbench"),
-            run=None,
-            environment=None,
-            ensemble=summary,
-            classes=evaluation.classes,
-            data_fingerprint=fingerprints.pop() if len(fingerprints) == 1 else None,
-            split=splits.pop() if len(splits) == 1 else None,
-            warnings=tuple(dict.fromkeys((*warnings, *evaluation.undefined))),
-            image_shape=shapes.pop() if len(shapes) == 1 else None,
-            estimates=evaluation.estimates,
-            files=files,
-        ),
+    return _judged_record(
+        name,
+        f"ensemble of {n_members}",
+        evaluation,
+        files,
+        ensemble=summary,
+        data_fingerprint=fingerprints.pop() if len(fingerprints) == 1 else None,
+        split=splits.pop() if len(splits) == 1 else None,
+        warnings=tuple(dict.fromkeys((*warnings, *evaluation.undefined))),
+        image_shape=shapes.pop() if len(shapes) == 1 else None,
     )
 
 
@@ -205,6 +181,28 @@ def failed_record(config: RunConfig, environment: Environment, error: str) -> Ru
         config=_contract_config(config, environment, None),
         lensbench=Provenance(
             lensbench_version=metadata.version("lensbench"), run=config, environment=environment
+        ),
+    )
+
+
+def _judged_record(
+    name: str, identifier: str, evaluation: Evaluation, files: dict[str, str], **known: Any
+) -> RunRecord:
+    """Compose the record of predictions that no training of ours made, and what is known of it."""
+    return RunRecord(
+        model_desc=name,
+        model_identifier=identifier,
+        status="Completed",
+        config=None,
+        test_results=_test_results(evaluation),
+        lensbench=Provenance(
+            lensbench_version=metadata.version("lensbench"),
+            run=None,
+            environment=None,
+            classes=evaluation.classes,
+            estimates=evaluation.estimates,
+            files=files,
+            **known,
         ),
     )
 

@@ -128,7 +128,7 @@ class RunStore:
                 record = RunRecord.read(self.record)
             except RecordError:
                 return "changed"
-            known_run = record.lensbench.run if record.lensbench else None
+            known_run = _as_it_ran(record)
             if record.lensbench is None or known_run is None or not _same_run(known_run, config):
                 return "changed"
             if record.is_completed:
@@ -289,6 +289,15 @@ def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:
     if first is None or second is None or first.seed == second.seed:
         return False
     return _same_run(first, second.model_copy(update={"name": first.name, "seed": first.seed}))
+
+
+def _as_it_ran(record: RunRecord) -> RunConfig | None:
+    """Return the settings of a run, with the precision that was chosen for it if it was chosen."""
+    ours = record.lensbench
+    if ours is None or ours.run is None or ours.environment is None:
+        return None
+    machine = ours.run.machine.model_copy(update={"precision": ours.environment.precision})
+    return ours.run.model_copy(update={"machine": machine})
 
 
 def _same_run(one: RunConfig, other: RunConfig) -> bool:

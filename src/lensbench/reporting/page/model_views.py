@@ -32,7 +32,7 @@ from lensbench.reporting.page.thinning import ThinCurve
 from lensbench.runs.record import RunRecord
 from lensbench.runs.store import load_predictions
 
-_AS_TRAINED, _SCALED = "as trained", "temperature-scaled"
+_AS_PREDICTED, _SCALED = "as predicted", "temperature-scaled"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def model_view(
         notes = ("known by published numbers alone: nothing that needs predictions can be shown",)
         return ModelView(entry, classes, confusion, published, curves, figures=figures, notes=notes)
 
-    diagrams = {_AS_TRAINED: reliability(test, level=spec.level)}
+    diagrams = {_AS_PREDICTED: reliability(test, level=spec.level)}
     temperature: float | None = None
     sets: tuple[ConformalResult, ...] = ()
     lacking: list[str] = []

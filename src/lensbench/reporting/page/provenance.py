@@ -108,8 +108,8 @@ def _facts(run: Judged) -> Iterable[tuple[str, str]]:
 
 
 def _command(run: Judged) -> str:
-    config = run.record.lensbench.run if run.record.lensbench else None
-    return reproducing_command(config) if config else ""
+    ours = run.record.lensbench
+    return reproducing_command(ours.run, ours.environment) if ours and ours.run else ""
 
 
 def _data(run: Judged) -> str:
