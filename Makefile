@@ -11,12 +11,13 @@ demo: .venv/installed
 	$(BIN)/lensbench report $(DEMO)/runs --out $(DEMO)/report \
 		--table $(DEMO)/data/parameters.csv --by perturber_mass_solar
 
+# Files of tests go to as many processes as there are cores; each computes on one of them.
 test: .venv/installed-dev browser
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical --dist loadfile
 
 # The report is tested in a real browser; pytest says which tests are skipped where there is none.
 browser:
