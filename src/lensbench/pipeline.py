@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 from lensbench.config import RunConfig
 from lensbench.data.finding import Finding, require_sound
@@ -112,17 +113,15 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
         label=label,
     )
     save_weights(classifier, store.weights)
-    files = {"weights": store.weights}
-    made = {}
-    for part, ids in {"validation": data.split.validation, "test": data.split.test}.items():
-        views = _predict(classifier, data, ids, config)
-        made[part] = mean_prediction(views, [1.0] * len(views), [1 / len(views)] * len(views))
-        kept = {part: made[part]} | ({f"{part}_single_view": views[0]} if len(views) > 1 else {})
-        for name, predictions in kept.items():
-            files[name] = store.predictions(name)
-            predictions.save(files[name])
+    predictions = {
+        **_predict(classifier, data, config, "validation"),
+        **_predict(classifier, data, config, "test"),
+    }
+    for name, one in predictions.items():
+        one.save(store.predictions(name))
     with undefined_told_otherwise():
-        evaluation = evaluate(made["test"], config.judge)
+        evaluation = evaluate(predictions["test"], config.judge)
+    files = {"weights": store.weights} | {name: store.predictions(name) for name in predictions}
     record = completed_record(
         config,
         describe_environment(
@@ -156,12 +155,20 @@ def degraded(config: RunConfig, data: Prepared) -> tuple[str, ...]:
 
 
 def _predict(
-    classifier: Classifier, data: Prepared, ids: tuple[str, ...], config: RunConfig
-) -> list[Predictions]:
-    """Return the predictions from each view of some images, first those from the image itself."""
+    classifier: Classifier, data: Prepared, config: RunConfig, part: Literal["validation", "test"]
+) -> dict[str, Predictions]:
+    """Return the mean prediction over the views of each image, by the name of the part.
+
+    Where there are several views, that from the image alone is beside it, as `*_single_view`.
+    """
+    ids: tuple[str, ...] = getattr(data.split, part)
     rows = data.pack.catalogue.rows_of(ids)
     logits = predict(classifier, data.pack, rows, config.recipe, config.machine)
-    return [Predictions.of(ids, data.pack.labels[rows], view, data.pack.classes) for view in logits]
+    views = [Predictions.of(ids, data.pack.labels[rows], one, data.pack.classes) for one in logits]
+    if len(views) == 1:
+        return {part: views[0]}
+    mean = mean_prediction(views, [1.0] * len(views), [1 / len(views)] * len(views))
+    return {part: mean, f"{part}_single_view": views[0]}
 
 
 def _summary(data: Prepared) -> SplitSummary:
