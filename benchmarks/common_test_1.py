@@ -26,7 +26,7 @@ import torch
 import tyro
 
 import lensbench
-from lensbench.api import choose_models
+from lensbench.choices import choose_models
 from lensbench.comparison.compare import Entry
 from lensbench.config import DataSpec, MachineSpec, recipe_for
 from lensbench.data.pack import open_or_build_pack

@@ -9,7 +9,6 @@ Nothing heavy happens at import.
 from lensbench.api import (
     EnsembleResult,
     SweepResult,
-    choose_recipe,
     compare,
     ensemble,
     evaluate,
@@ -23,6 +22,7 @@ from lensbench.api import (
     time,
     verify,
 )
+from lensbench.choices import choose_recipe
 from lensbench.config import (
     DATASET_URL,
     RECIPES,

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
+from lensbench.choices import (
+    Models,
+    checked,
+    choose_models,
+    choose_recipe,
+    data_spec,
+    require_apart,
+)
 from lensbench.config import (
-    RECIPES,
     DataSpec,
     JudgeSpec,
     MachineSpec,
     Recipe,
     RunConfig,
     Selection,
-    Spec,
     SplitSpec,
     recipe_for,
     run_name,
@@ -28,7 +31,7 @@ from lensbench.config import (
 from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.estimate import MACRO_AUC
 from lensbench.runs.store import NATIVE, Layout, RunStore, find_records, load_predictions
-from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, resolve
+from lensbench.zoo.names import resolve
 
 if TYPE_CHECKING:
     from lensbench.comparison.compare import Comparison
@@ -40,10 +43,6 @@ if TYPE_CHECKING:
     from lensbench.runs.record import EnsembleSummary
     from lensbench.simulation.population import Population
     from lensbench.sweep import JobOutcome
-
-_Spec = TypeVar("_Spec", bound=Spec)
-
-Models = Sequence[str | ContractModel] | None
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def verify(data: str | Path | DataSpec) -> Audit:
     """
     from lensbench.data import pack
 
-    return pack.verify(_data_spec(data))
+    return pack.verify(data_spec(data))
 
 
 def run(
@@ -228,7 +227,7 @@ def run(
         settings = {
             "name": f"{row.desc}-seed{seed + replicate}" if replicate else row.desc,
             "group": row.desc if replicate else group,
-            "data": _data_spec(data),
+            "data": data_spec(data),
             "model": {
                 "identifier": model,
                 "pretrained": pretrained,
@@ -395,7 +394,7 @@ def evaluate(
     files = [_named_file(str(one)) for one in predictions]
     if not files:
         raise ConfigError("there are no predictions to judge")
-    _require_apart(name for name, _ in files)
+    require_apart(name for name, _ in files)
     _require_run_names(name for name, _ in files)
     made = []
     for name, path in files:
@@ -653,30 +652,6 @@ def _numbers(rows: Sequence[tuple[str, str]], column: str, table: Path) -> dict[
     return numbers
 
 
-def choose_models(models: Models, *, with_batch_sizes: bool) -> list[ContractModel]:
-    """Return name, identifier and, if it has one of its own, batch size of each model.
-
-    Args:
-        models: As `run` takes them.
-        with_batch_sizes: Whether the contract's batch sizes hold for models given by name.
-
-    Raises:
-        ConfigError: There are no models, or two runs would have the same name.
-    """
-    names = [row.desc for row in CONTRACT_MODELS] if models is None else models
-    rows = [_row(model, with_batch_sizes) for model in names]
-    if not rows:
-        raise ConfigError("there are no models to run")
-    _require_apart(row.desc for row in rows)
-    return rows
-
-
-def _require_apart(names: Iterable[str]) -> None:
-    for name, n in Counter(names).items():
-        if n > 1:
-            raise ConfigError(f"{n} models would be called {name!r}: name them apart, name=...")
-
-
 def _require_run_names(names: Iterable[str]) -> None:
     try:
         for name in names:
@@ -688,39 +663,6 @@ def _require_run_names(names: Iterable[str]) -> None:
 def _named_file(text: str) -> tuple[str, Path]:
     name, equals, file = text.partition("=")
     return (name, Path(file)) if equals else (Path(text).stem, Path(text))
-
-
-def choose_recipe(recipe: str | Recipe, **overrides: Any) -> Recipe:
-    """Return a recipe with some settings changed; None leaves a setting as it is.
-
-    Raises:
-        ConfigError: There is no such recipe or setting, or a value makes no sense.
-    """
-    if isinstance(recipe, str):
-        if recipe not in RECIPES:
-            raise ConfigError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
-        recipe = RECIPES[recipe]
-    changes = {name: value for name, value in overrides.items() if value is not None}
-    return checked(Recipe, recipe.model_dump() | changes)
-
-
-def _data_spec(data: str | Path | DataSpec) -> DataSpec:
-    return data if isinstance(data, DataSpec) else DataSpec(path=Path(data))
-
-
-def _row(model: str | ContractModel, with_batch_sizes: bool) -> ContractModel:
-    if not isinstance(model, str):
-        return ContractModel(*model)
-    name, equals, identifier = model.partition("=")
-    for row in CONTRACT_MODELS:
-        if (identifier or name) in (row.desc, row.identifier, str(row.model)):
-            return row._replace(
-                desc=name if equals else row.desc,
-                batch_size=row.batch_size if with_batch_sizes else None,
-            )
-    return (
-        ContractModel(name, identifier) if equals else ContractModel(name.replace("/", "_"), name)
-    )
 
 
 def _records(paths: Iterable[str | Path], layout: Layout) -> list[Path]:
@@ -743,18 +685,3 @@ def _named(paths: Iterable[str | Path]) -> list[Path]:
 def _shared_figures(root: Path, layout: Layout) -> Path | None:
     """Return the folder of all runs' figures, or None where each run has its own."""
     return None if "{name}" in layout.run_figures else root / layout.run_figures
-
-
-def checked(spec: type[_Spec], settings: Mapping[str, Any]) -> _Spec:
-    """Make an object of settings.
-
-    Raises:
-        ConfigError: A setting does not exist, or a value makes no sense.
-    """
-    try:
-        return spec.model_validate(settings)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
-        )
-        raise ConfigError(faults) from error

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lensbench import api
+from lensbench.choices import checked
 from lensbench.config import (
     RECIPES,
     AcceptableFinding,
@@ -101,7 +102,7 @@ class Which:
 
     def of(self, path: Path, **settings: Any) -> DataSpec:
         """Return the settings of the data at a path."""
-        return api.checked(DataSpec, {"path": path} | vars(self) | settings)
+        return checked(DataSpec, {"path": path} | vars(self) | settings)
 
 
 _Which = Annotated[Which, tyro.conf.arg(name="")]

@@ -1,0 +1,97 @@
+"""What a user names -> the models and settings that are meant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from lensbench.config import RECIPES, DataSpec, Recipe, Spec
+from lensbench.errors import ConfigError
+from lensbench.zoo.names import CONTRACT_MODELS, ContractModel
+
+_Spec = TypeVar("_Spec", bound=Spec)
+
+Models = Sequence[str | ContractModel] | None
+"""As `run` takes them; None is all of the contract."""
+
+
+def choose_models(models: Models, *, with_batch_sizes: bool) -> list[ContractModel]:
+    """Return name, identifier and, if it has one of its own, batch size of each model.
+
+    Args:
+        models: As `run` takes them.
+        with_batch_sizes: Whether the contract's batch sizes hold for models given by name.
+
+    Raises:
+        ConfigError: There are no models, or two runs would have the same name.
+    """
+    names = [row.desc for row in CONTRACT_MODELS] if models is None else models
+    rows = [_row(model, with_batch_sizes) for model in names]
+    if not rows:
+        raise ConfigError("there are no models to run")
+    require_apart(row.desc for row in rows)
+    return rows
+
+
+def choose_recipe(recipe: str | Recipe, **overrides: Any) -> Recipe:
+    """Return a recipe with some settings changed; None leaves a setting as it is.
+
+    Raises:
+        ConfigError: There is no such recipe or setting, or a value makes no sense.
+    """
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise ConfigError(f"no recipe {recipe!r}; there are {', '.join(RECIPES)}")
+        recipe = RECIPES[recipe]
+    changes = {name: value for name, value in overrides.items() if value is not None}
+    return checked(Recipe, recipe.model_dump() | changes)
+
+
+def data_spec(data: str | Path | DataSpec) -> DataSpec:
+    """Return the settings of a data set of which perhaps only the place is given."""
+    return data if isinstance(data, DataSpec) else DataSpec(path=Path(data))
+
+
+def checked(spec: type[_Spec], settings: Mapping[str, Any]) -> _Spec:
+    """Make an object of settings.
+
+    Raises:
+        ConfigError: A setting does not exist, or a value makes no sense.
+    """
+    try:
+        return spec.model_validate(settings)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()
+        )
+        raise ConfigError(faults) from error
+
+
+def require_apart(names: Iterable[str]) -> None:
+    """Refuse names of models that are given twice.
+
+    Raises:
+        ConfigError: One is.
+    """
+    for name, n in Counter(names).items():
+        if n > 1:
+            raise ConfigError(f"{n} models would be called {name!r}: name them apart, name=...")
+
+
+def _row(model: str | ContractModel, with_batch_sizes: bool) -> ContractModel:
+    if not isinstance(model, str):
+        return ContractModel(*model)
+    name, equals, identifier = model.partition("=")
+    for row in CONTRACT_MODELS:
+        if (identifier or name) in (row.desc, row.identifier, str(row.model)):
+            return row._replace(
+                desc=name if equals else row.desc,
+                batch_size=row.batch_size if with_batch_sizes else None,
+            )
+    return (
+        ContractModel(name, identifier) if equals else ContractModel(name.replace("/", "_"), name)
+    )
