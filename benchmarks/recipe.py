@@ -68,7 +68,6 @@ class Line:
     auc: str
     difference: str
     log_loss: str
-    minutes: str
 
 
 def main(
@@ -174,8 +173,6 @@ def _line(runs: Path, what: str, name: str, part: str = "validation") -> Line:
     sign = 1 if pair.first == "changed" else -1
     low, high = sorted((sign * pair.difference.low, sign * pair.difference.high))
     is_base = files[0].endswith(f"={base}")
-    record = runs / name / "record.json"
-    seconds = RunRecord.read(record).training_time_s if record.exists() else None
     flags = " ".join(
         f"--{key.replace('_', '-')} {shlex.quote(str(value))}"
         for key, value in CHANGES.get(what, {}).items()
@@ -188,7 +185,6 @@ def _line(runs: Path, what: str, name: str, part: str = "validation") -> Line:
         if is_base
         else f"{sign * pair.difference.value:+.4f} [{low:+.4f}, {high:+.4f}], p {pair.p_value:.2g}",
         str(loss.entries[0].estimate),
-        f"{seconds / 60:.1f}" if seconds is not None and what in CHANGES else "",
     )
 
 
@@ -208,11 +204,11 @@ def _report(lines: list[Line], runs: Path, task: str, out: Path | None) -> None:
             "first line, on the same images, with their uncorrected p-values (DeLong), which know "
             "nothing of the noise of training: the line of another seed tells how large that is.",
             "",
-            "| changed | on the command line | macro AUC | difference | log loss | minutes |",
-            "|" + " --- |" * 6,
+            "| changed | on the command line | macro AUC | difference | log loss |",
+            "|" + " --- |" * 5,
             *(
                 f"| {line.what} | {line.command} | {line.auc} | {line.difference} | "
-                f"{line.log_loss} | {line.minutes} |"
+                f"{line.log_loss} |"
                 for line in lines
             ),
             "",
