@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import random
 import sys
@@ -22,6 +23,7 @@ from lensbench.training.execution import Execution
 from lensbench.training.measure import find_hardware, measure
 from lensbench.training.measure_all import Subject, measure_all
 from lensbench.training.module import Training
+from lensbench.training.steps import open_fabric
 from lensbench.zoo.build import build
 
 CLASSES = ("no", "sphere", "vort")
@@ -290,3 +292,13 @@ def test_it_is_said_how_training_was_computed():
     assert _measure(n_repeats=1).execution == "32-true, contiguous"
     way = Execution(precision="bf16-mixed", memory_format="channels-last")
     assert _measure(n_repeats=1, execution=way).execution == "bf16-mixed, channels-last"
+
+
+def test_nobody_is_told_which_precision_is_tried(monkeypatch):
+    told = []
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        listener = logging.Handler()
+        listener.emit = told.append
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [listener])
+    open_fabric(MachineSpec(accelerator="cpu"), "bf16-mixed")
+    assert told == []

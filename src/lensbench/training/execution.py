@@ -113,10 +113,10 @@ def choose_execution(
     Raises:
         ConfigError: The machine lacks the accelerator that was asked for.
     """
-    ways = _ways(work.recipe, machine)
+    device = open_fabric(machine, "32-true").device
+    ways = _ways(work.recipe, machine, device)
     if len(ways) == 1 and machine.compile != "auto":
         return ways[0].model_copy(update={"compiled": machine.compile == "yes"})
-    device = open_fabric(machine, "32-true").device
     with left_alone(machine, device), warnings.catch_warnings():
         # The schedule of a step that is only measured does not matter.
         warnings.simplefilter("ignore")
@@ -166,12 +166,12 @@ def resumed_execution(folder: Path) -> Execution | None:
         return None
 
 
-def _ways(recipe: Recipe, machine: MachineSpec) -> list[Execution]:
+def _ways(recipe: Recipe, machine: MachineSpec, device: torch.device) -> list[Execution]:
     """Return what is allowed, the plainest first."""
     precisions: Sequence[Precision] = ("32-true",)
     if machine.precision != "auto":
         precisions = (machine.precision,)
-    elif recipe.mixed_precision:
+    elif recipe.mixed_precision and _has_bfloat16(device):
         precisions = ("32-true", "bf16-mixed")
     formats: Sequence[MemoryFormat] = ("contiguous", "channels-last")
     if machine.memory_format != "auto":
@@ -180,6 +180,13 @@ def _ways(recipe: Recipe, machine: MachineSpec) -> list[Execution]:
         Execution(precision=precision, memory_format=memory_format)
         for precision, memory_format in itertools.product(precisions, formats)
     ]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 may be faster: a CPU without AVX-512 emulates it, many times slower."""
+    return device.type != "cpu" or (
+        torch.backends.cpu.get_cpu_capability() not in ("NO AVX", "AVX2")
+    )
 
 
 def _fastest(ways: Sequence[Execution], stopwatch: _Stopwatch) -> Execution:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +34,7 @@ from lensbench.training.execution import (
 )
 from lensbench.training.module import Training, best_epoch
 from lensbench.training.progress import Progress
+from lensbench.training.quiet import quiet
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -96,7 +95,7 @@ def fit(
     resumed = find_checkpoint(folder, say)
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
-    with _quiet():
+    with quiet():
         work = Work(
             classifier, recipe, pack.image_shape, len(pack.classes), len(train) * recipe.epochs
         )
@@ -159,7 +158,7 @@ def predict(
     They are computed in float32, from each of the V views of an image that the recipe asks for; the
     first view is the image itself.
     """
-    with _quiet():
+    with quiet():
         trainer = _trainer(machine, "32-true", recipe, [], None)
         # Every row is wanted once: not worth a copy of all of them on the device.
         images = DeviceImages(pack, trainer.strategy.root_device, resident=False)
@@ -206,26 +205,6 @@ def _trainer(
         )
     except lightning.fabric.utilities.exceptions.MisconfigurationException as error:
         raise ConfigError(f"accelerator {machine.accelerator!r}: {error}") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out what Lightning says to programmers: hints about devices and tips."""
-    loggers = [
-        logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")
-    ]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists.*")
-            # Lightning 2.6 with torch 2.15.
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from lensbench.config import MachineSpec
 from lensbench.data.batches import Batch
 from lensbench.errors import ConfigError
 from lensbench.training.module import Training
+from lensbench.training.quiet import quiet
 from lensbench.zoo.build import ImageShape
 
 
@@ -24,11 +25,12 @@ def open_fabric(machine: MachineSpec, precision: str) -> lightning.Fabric:
         ConfigError: The machine lacks the accelerator that was asked for.
     """
     try:
-        return lightning.Fabric(
-            accelerator=machine.accelerator,
-            devices=1,
-            precision=precision,  # type: ignore[arg-type]
-        )
+        with quiet():
+            return lightning.Fabric(
+                accelerator=machine.accelerator,
+                devices=1,
+                precision=precision,  # type: ignore[arg-type]
+            )
     except (lightning.fabric.utilities.exceptions.MisconfigurationException, RuntimeError) as error:
         raise ConfigError(f"accelerator {machine.accelerator!r}: {error}") from error
 
