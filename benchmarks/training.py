@@ -75,9 +75,9 @@ class Line:
 
     def __str__(self) -> str:
         ratios = self.ratios
-        fastest = max(self.ours), max(self.baseline)
+        ours, baseline = max(self.ours), max(self.baseline)
         return (
-            f"| {self.what} | {fastest[0]:.4g} | {fastest[1]:.4g} | {fastest[0] / fastest[1]:.3f} | "
+            f"| {self.what} | {ours:.4g} | {baseline:.4g} | {ours / baseline:.3f} | "
             f"{statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}) |"
         )
 
@@ -199,8 +199,8 @@ def _heading(device: torch.device, seconds: float, n_images: int, batch_size: in
     return (
         f"{machine.removesuffix(', ')}; torch {torch.__version__}. Images of 150 px in batches of "
         f"{batch_size}, in each measurement as many as the bare step takes in {seconds:g} s, at "
-        f"most {n_images:,}. Images per second are those of the fastest round, then their ratio; the "
-        "last column is the median of the ratios within a round, with their range."
+        f"most {n_images:,}. Images per second are those of the fastest round, then their ratio; "
+        "the last column is the median of the ratios within a round, with their range."
     )
 
 
@@ -273,12 +273,13 @@ def bare_step(setting: Setting) -> float:
     images = torch.rand(plan.batch_size, *setting.pack.image_shape, device=setting.device)
     labels = torch.zeros(plan.batch_size, dtype=torch.int64, device=setting.device)
 
-    def step() -> None:
+    def step() -> int:
         with setting.autocast():
             loss = nn.functional.cross_entropy(classifier(images), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        return len(images)
 
     return _rate(setting, itertools.repeat(step, -(-setting.n_images // plan.batch_size)))
 
@@ -364,9 +365,9 @@ def lightning_way(setting: Setting) -> float:
 
 def timm_way(setting: Setting) -> float:
     """Return images per second of timm's loader, optimiser and averaging."""
-    pictures = setting.folder / "pictures"
+    pictures = setting.folder / f"{setting.n_images} pictures"
     if not pictures.exists():
-        for file in sorted((setting.files / "train").rglob("*.npy")):
+        for file in Files(setting, _tensor).files:
             target = pictures / file.parent.name / f"{file.stem}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray((np.load(file)[0] * 255).astype(np.uint8)).save(target)
@@ -404,10 +405,10 @@ def _loop(
     classifier.to(setting.device).train()
     optimizer = optimizer or torch.optim.AdamW(classifier.parameters(), lr=1e-3)
 
-    def steps() -> Iterator[Callable[[], None]]:
+    def steps() -> Iterator[Callable[[], int]]:
         for number, batch in enumerate(loader, start=1):
 
-            def step(batch: list[torch.Tensor] = batch, number: int = number) -> None:
+            def step(batch: list[torch.Tensor] = batch, number: int = number) -> int:
                 images, labels = (part.to(setting.device, non_blocking=True) for part in batch)
                 with setting.autocast():
                     loss = nn.functional.cross_entropy(classifier(images), labels)
@@ -416,18 +417,19 @@ def _loop(
                 optimizer.step()
                 if averaged is not None:
                     averaged.update(classifier, number)
+                return len(images)
 
             yield step
 
     return _rate(setting, steps())
 
 
-def _rate(setting: Setting, steps: Iterator[Callable[[], None]]) -> float:
+def _rate(setting: Setting, steps: Iterator[Callable[[], int]]) -> float:
+    """Return images per second of steps that tell how many images they take."""
     start = time.perf_counter()
-    for step in steps:
-        step()
+    n_images = sum(step() for step in steps)
     _wait_for(setting.device)
-    return setting.n_images / (time.perf_counter() - start)
+    return n_images / (time.perf_counter() - start)
 
 
 def _wait_for(device: torch.device) -> None:
