@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from lensbench.config import Recipe
-from lensbench.training.augment import augment, draw_affine
+from lensbench.training.augment import augment, draw_affine, sampling_grid
 
 
 def recipe(**changes) -> Recipe:
@@ -140,18 +140,36 @@ def test_a_turn_is_a_turn_in_an_oblong_frame_too():
 AFFINE = {"rotation_degrees": 40, "shift": 0.3, "scale": 0.3}
 
 
+@pytest.mark.parametrize(("height", "width"), [(150, 150), (12, 15), (7, 1)])
+def test_the_sampling_grid_is_that_of_torch(height, width):
+    """Whose coordinates are those of a square frame, so the ratio of the sides comes in here."""
+    matrices = draw_affine(16, recipe(**AFFINE), generator()).double()
+    sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]]).double()
+    wanted = functional.affine_grid(matrices * sides, [16, 3, height, width], align_corners=False)
+    grid = sampling_grid(matrices, (height, width), torch.device("cpu"))
+    torch.testing.assert_close(grid, wanted, rtol=0, atol=1e-14)
+    in_float32 = sampling_grid(matrices.float(), (height, width), torch.device("cpu"))
+    torch.testing.assert_close(in_float32.double(), wanted, rtol=0, atol=1e-6)
+
+
 def test_images_on_zero_are_filled_with_zeros_as_ever():
-    """To the bit, by the formula that the published recipe was trained with."""
+    """To the bit: taking the sky off and adding it again changes nothing else."""
     images = torch.rand(16, 3, 12, 15, generator=generator())
     images[:, 1, 0, 0] = 0
-    grid = functional.affine_grid(
-        draw_affine(16, recipe(**AFFINE), generator())
-        * torch.tensor([[1, 12 / 15, 1], [15 / 12, 1, 1]]),
-        [16, 3, 12, 15],
-        align_corners=False,
+    grid = sampling_grid(
+        draw_affine(16, recipe(**AFFINE), generator()), (12, 15), torch.device("cpu")
     )
     wanted = functional.grid_sample(images, grid, mode="bilinear", align_corners=False)
     assert torch.equal(augment(images, recipe(**AFFINE), generator()), wanted)
+
+
+def test_a_fit_in_bfloat16_sees_the_images_that_one_in_float32_sees():
+    """Autocast would round coordinates, and so move pixels."""
+    images = torch.rand(8, 1, 30, 30, generator=generator())
+    plan = recipe(symmetry="d4", **AFFINE)
+    wanted = augment(images, plan, generator())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(augment(images, plan, generator()), wanted)
 
 
 @pytest.mark.parametrize("sky", [-3.0, 0.25, 100.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional as nn
@@ -54,6 +55,33 @@ def draw_affine(n_images: int, recipe: Recipe, generator: torch.Generator) -> to
     return matrices
 
 
+def sampling_grid(
+    matrices: torch.Tensor, size: Sequence[int], device: torch.device
+) -> torch.Tensor:
+    """Return where the pixels of affinely moved images come from, for `grid_sample`.
+
+    The products are written out: those of `affine_grid` are a matrix product, which autocast
+    rounds to bfloat16, and at 150 px that misplaces pixels by up to 0.7.
+
+    Args:
+        matrices: (B, 2, 3) on the CPU, as `draw_affine` gives them.
+        size: Height and width.
+        device: Where the grid is wanted.
+
+    Returns:
+        (B, H, W, 2) coordinates x and y of the dtype of the matrices; the frame spans [-1, 1].
+    """
+    height, width = size
+    # Both sides span [-1, 1] whatever their lengths, so a turn has to be told their ratio.
+    sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]])
+    columns, rows = (
+        (2 * torch.arange(n, dtype=matrices.dtype, device=device) + 1) / n - 1
+        for n in (width, height)
+    )
+    of_column, of_row, shift = _send(matrices * sides, device)[..., None, None].unbind(2)
+    return (of_column * columns + (of_row * rows[:, None] + shift)).permute(0, 2, 3, 1)
+
+
 def _resample(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     """Interpolate the images whose matrix, on the CPU, is not the identity."""
     moved = (matrices != torch.eye(2, 3)).flatten(1).any(dim=1).nonzero().squeeze(1)
@@ -61,14 +89,7 @@ def _resample(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
         return images
     index = _send(moved, images.device)
     chosen = images[index]
-    # Both sides span [-1, 1] whatever their lengths, so a turn has to be told their ratio.
-    height, width = images.shape[-2:]
-    sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]])
-    grid = nn.affine_grid(
-        _send((matrices[moved] * sides).to(images.dtype), images.device),
-        list(chosen.shape),
-        align_corners=False,
-    )
+    grid = sampling_grid(matrices[moved].to(images.dtype), images.shape[-2:], images.device)
     # Sampling fills with 0, which an image of another sky does not have.
     sky = chosen.amin((1, 2, 3), keepdim=True)
     resampled = nn.grid_sample(chosen - sky, grid, mode="bilinear", align_corners=False) + sky
