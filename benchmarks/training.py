@@ -3,10 +3,10 @@
 Usage: python benchmarks/training.py [--parts ways,efficiency,others] [--models ResNet18 ...]
                                      [--seconds 60] [--n-rounds 3] [--out FILE]
 
-- `efficiency`: training images per second of our whole `fit` (start, batches from the pack,
-  augmentation, averaged weights, losses, checkpoints, progress bar; only the time of the validation
-  passes is taken off) over the bare step of the same model on one batch that is on the device, in
-  the same precision and order in memory.
+- `efficiency`: training images per second of our loop (batches from the pack, augmentation, steps,
+  averaged weights, losses, progress bar) over the bare step of the same model on one batch that is
+  on the device, in the same precision and order in memory; a second line has the whole `fit`, with
+  its start and its checkpoint and without its validation.
 - `others`: our loop against three more on the same files: the contract's way (a file at a time
   through PIL, 8 bits, 224 px, three channels, a DataLoader), a plain Lightning loop with a
   DataLoader, and timm's loader and steps put together as its training script does (the script is
@@ -15,9 +15,9 @@ Usage: python benchmarks/training.py [--parts ways,efficiency,others] [--models 
 
 All are measured in turn, round after round, in one process. What else a machine does makes a loop
 slower, never faster, so the table has the ratio of the fastest rounds, and beside it the median and
-the range of the ratios within a round, which tell how noisy the machine was. The start of every
-loop counts, and the checkpoint at the end of ours: measurements of a few seconds say little. Runs
-on a GPU if there is one.
+the range of the ratios within a round, which tell how noisy the machine was. In `others` the start
+of every loop counts, and the checkpoint at the end of ours: there, measurements of a few seconds
+say little. Runs on a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -217,29 +217,30 @@ def _execution(model: str, recipe: Recipe) -> Execution:
 
 
 def _lines(setting: Setting, parts: str, n_rounds: int) -> Iterator[Line]:
-    ways: dict[str, Callable[[Setting], float]] = {"ours": ours}
+    baselines: dict[str, Callable[[Setting], float]] = {}
     if "efficiency" in parts:
-        ways["bare step"] = bare_step
+        baselines["over the bare step"] = bare_step
     if "others" in parts:
-        ways |= {"contract": contract_way, "Lightning": lightning_way, "timm": timm_way}
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+        baselines |= {
+            "against the contract's way": contract_way,
+            "against Lightning and a DataLoader": lightning_way,
+            "against timm's loader and steps": timm_way,
+        }
+    rates: dict[str, list[float]] = {title: [] for title in ("loop", "fit", *baselines)}
     for _ in range(n_rounds):
-        for name, way in ways.items():
-            rates[name].append(way(setting))
-    titles = {
-        "bare step": "over the bare step",
-        "contract": "against the contract's way",
-        "Lightning": "against Lightning and a DataLoader",
-        "timm": "against timm's loader and steps",
-    }
-    for name, title in titles.items():
-        if name in rates:
-            what = f"{setting.model} ({setting.execution}), {title}"
-            yield Line(what, rates["ours"], rates[name])
+        loop, whole = ours(setting)
+        rates["loop"].append(loop)
+        rates["fit"].append(whole)
+        for title, way in baselines.items():
+            rates[title].append(way(setting))
+    for title, way in baselines.items():
+        for part in ("loop", "fit") if way is bare_step else ("fit",):
+            what = f"{setting.model} ({setting.execution}), {part} {title}"
+            yield Line(what, rates[part], rates[title])
 
 
-def ours(setting: Setting) -> float:
-    """Return images per second of `fit`, without its validation."""
+def ours(setting: Setting) -> tuple[float, float]:
+    """Return images per second of the loop of `fit`, and of all of it without its validation."""
     machine = MachineSpec(
         precision=setting.execution.precision,
         memory_format=setting.execution.memory_format,
@@ -261,8 +262,9 @@ def ours(setting: Setting) -> float:
             label="ours",
         )
     whole = time.perf_counter() - start
-    training = setting.n_images / fitted.timing.n_train_images_per_second
-    return setting.n_images / (whole - (fitted.timing.fit_seconds - training))
+    loop = fitted.timing.n_train_images_per_second
+    validation = fitted.timing.fit_seconds - setting.n_images / loop
+    return loop, setting.n_images / (whole - validation)
 
 
 def bare_step(setting: Setting) -> float:
