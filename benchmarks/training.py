@@ -5,19 +5,19 @@ Usage: python benchmarks/training.py [--parts ways,efficiency,others] [--models 
 
 - `efficiency`: training images per second of our loop (batches from the pack, augmentation, steps,
   averaged weights, losses, progress bar) over the bare step of the same model on one batch that is
-  on the device, in the same precision and order in memory; a second line has the whole `fit`, with
-  its start and its checkpoint and without its validation.
+  on the device, in the same precision and order in memory. Each is busy for about a second in turn,
+  so that what else the machine does falls on both. What a fit takes besides its loop and its
+  validation (its start, a checkpoint, the weights of the best epoch) is said in seconds.
 - `others`: our loop against three more on the same files: the contract's way (a file at a time
   through PIL, 8 bits, 224 px, three channels, a DataLoader), a plain Lightning loop with a
   DataLoader, and timm's loader and steps put together as its training script does (the script is
   no part of its package). Same model, batch and precision.
 - `ways`: precision, order in memory and torch.compile, one by one.
 
-All are measured in turn, round after round, in one process. What else a machine does makes a loop
-slower, never faster, so the table has the ratio of the fastest rounds, and beside it the median and
-the range of the ratios within a round, which tell how noisy the machine was. In `others` the start
-of every loop counts, and the checkpoint at the end of ours: there, measurements of a few seconds
-say little. Runs on a GPU if there is one.
+What else a machine does makes a loop slower, never faster, so the tables have the ratio of the
+fastest rounds, and beside it the median and the range of the ratios within a round, which tell how
+noisy the machine was. In `others` the start of every loop counts, and the checkpoint at the end of
+ours: there, measurements of a few seconds say little. Runs on a GPU if there is one.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest import mock
 
 import lightning
 import numpy as np
@@ -49,8 +50,9 @@ from lensbench.config import CONTRACT, LENSBENCH, DataSpec, MachineSpec, ModelSp
 from lensbench.data.pack import Pack, open_or_build_pack
 from lensbench.runs.environment import describe_environment
 from lensbench.training.execution import Execution, Work, choose_execution
-from lensbench.training.fit import fit
+from lensbench.training.fit import Fit, fit
 from lensbench.training.measure import measure
+from lensbench.training.module import Training
 from lensbench.zoo.build import build
 from lensbench.zoo.names import resolve
 
@@ -101,14 +103,17 @@ class Setting:
         """The images to train on."""
         return np.arange(self.n_images)
 
-    def lasting(self, seconds: float) -> Setting:
-        """Return the same with as many images as the bare step takes in some seconds."""
-        n_batches = 2
-        trial = replace(self, n_images=n_batches * self.recipe.batch_size)
-        bare_step(trial)
-        n_images = min(int(seconds * bare_step(trial)), self.n_images)
-        whole_batches = n_images - n_images % self.recipe.batch_size
-        return replace(self, n_images=max(trial.n_images, whole_batches))
+    def lasting(self, seconds: float, rate: float, *, at_least: int) -> Setting:
+        """Return the same with the batches that some seconds take at a rate in images per second.
+
+        Args:
+            seconds: About how long they take.
+            rate: Images per second.
+            at_least: Batches, however long they take.
+        """
+        size = self.recipe.batch_size
+        n_batches = max(min(int(seconds * rate), self.n_images) // size, at_least)
+        return replace(self, n_images=n_batches * size)
 
     def classifier(self, recipe: Recipe | None = None) -> nn.Module:
         """Return the classifier, with random weights, laid out in memory as all others."""
@@ -139,10 +144,11 @@ def main(
     Args:
         parts: What to measure.
         models: Names, as `lensbench run` takes them; `all` for the 23 of the contract.
-        seconds: For which the bare step is busy in each measurement.
+        seconds: For which the bare step is busy in each measurement, all its rounds together in
+            `efficiency`.
         n_images: At most in each measurement; on a GPU take 30,000.
         batch_size: Images per step.
-        n_rounds: How often each is measured.
+        n_rounds: How often each is measured in `others` and `ways`.
         threads: CPU threads.
         out: Markdown file for the tables.
     """
@@ -171,8 +177,8 @@ def main(
             for name in names:
                 setting = Setting(
                     name, recipe, files, pack, n_images, device, _execution(name, recipe), folder
-                ).lasting(seconds)
-                for line in _lines(setting, parts, n_rounds):
+                )
+                for line in _lines(setting, parts, seconds, n_rounds):
                     print(line, flush=True)
                     text.append(str(line))
             text.append("")
@@ -198,9 +204,9 @@ def _heading(device: torch.device, seconds: float, n_images: int, batch_size: in
     machine = describe_environment(device.type, gpu, "", torch.get_num_threads()).machine
     return (
         f"{machine.removesuffix(', ')}; torch {torch.__version__}. Images of 150 px in batches of "
-        f"{batch_size}, in each measurement as many as the bare step takes in {seconds:g} s, at "
-        f"most {n_images:,}. Images per second are those of the fastest round, then their ratio; "
-        "the last column is the median of the ratios within a round, with their range."
+        f"{batch_size}, in each measurement as many as the bare step takes in about {seconds:g} s, "
+        f"at most {n_images:,}. Images per second are those of the fastest round, then their "
+        "ratio; the last column is the median of the ratios within a round, with their range."
     )
 
 
@@ -216,31 +222,73 @@ def _execution(model: str, recipe: Recipe) -> Execution:
     return choose_execution(work, MachineSpec(compile="no"))
 
 
-def _lines(setting: Setting, parts: str, n_rounds: int) -> Iterator[Line]:
-    baselines: dict[str, Callable[[Setting], float]] = {}
+def _lines(setting: Setting, parts: str, seconds: float, n_rounds: int) -> Iterator[Line]:
+    step = bare_step(setting)
+    _rate(setting, itertools.repeat(step, 1))
+    rate = _rate(setting, itertools.repeat(step, 2))
     if "efficiency" in parts:
-        baselines["over the bare step"] = bare_step
+        yield efficiency(setting.lasting(seconds, rate, at_least=7), step, rate)
     if "others" in parts:
-        baselines |= {
-            "against the contract's way": contract_way,
-            "against Lightning and a DataLoader": lightning_way,
-            "against timm's loader and steps": timm_way,
-        }
-    rates: dict[str, list[float]] = {title: [] for title in ("loop", "fit", *baselines)}
+        yield from others(setting.lasting(seconds, rate, at_least=2), n_rounds)
+
+
+def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Line:
+    """Measure our loop and a bare step in turn, for a second each.
+
+    Args:
+        setting: What is trained.
+        step: The bare one.
+        rate: About how many images per second it takes.
+    """
+    n_steps = max(1, int(rate / setting.recipe.batch_size))
+    rates: dict[str, list[float]] = {"ours": [], "bare step": []}
+    n_done, start = 0, time.perf_counter()
+    count = Training.on_train_batch_end
+
+    def in_turn(training: Training, *arguments: object) -> None:
+        nonlocal n_done, start
+        count(training, *arguments)
+        n_done += 1
+        if n_done % n_steps == 0:
+            _wait_for(setting.device)
+            busy = time.perf_counter() - start
+            rates["ours"].append(n_steps * setting.recipe.batch_size / busy)
+            rates["bare step"].append(_rate(setting, itertools.repeat(step, n_steps)))
+            start = time.perf_counter()
+
+    with mock.patch.object(Training, "on_train_batch_end", in_turn):
+        seconds, fitted = timed_fit(setting)
+    besides = seconds - fitted.timing.fit_seconds
+    # The first round has the start.
+    return Line(
+        f"{setting.model} ({setting.execution}), loop over the bare step; {besides:.1f} s besides",
+        rates["ours"][1:],
+        rates["bare step"][1:],
+    )
+
+
+def others(setting: Setting, n_rounds: int) -> Iterator[Line]:
+    """Measure whole fits and the other ways of training, in turn."""
+    ways: dict[str, Callable[[Setting], float]] = {
+        "the contract's way": contract_way,
+        "Lightning and a DataLoader": lightning_way,
+        "timm's loader and steps": timm_way,
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ("ours", *ways)}
     for _ in range(n_rounds):
-        loop, whole = ours(setting)
-        rates["loop"].append(loop)
-        rates["fit"].append(whole)
-        for title, way in baselines.items():
-            rates[title].append(way(setting))
-    for title, way in baselines.items():
-        for part in ("loop", "fit") if way is bare_step else ("fit",):
-            what = f"{setting.model} ({setting.execution}), {part} {title}"
-            yield Line(what, rates[part], rates[title])
+        seconds, fitted = timed_fit(setting)
+        training = setting.n_images / fitted.timing.n_train_images_per_second
+        validation = fitted.timing.fit_seconds - training
+        rates["ours"].append(setting.n_images / (seconds - validation))
+        for name, way in ways.items():
+            rates[name].append(way(setting))
+    for name in ways:
+        what = f"{setting.model} ({setting.execution}), fit against {name}"
+        yield Line(what, rates["ours"], rates[name])
 
 
-def ours(setting: Setting) -> tuple[float, float]:
-    """Return images per second of the loop of `fit`, and of all of it without its validation."""
+def timed_fit(setting: Setting) -> tuple[float, Fit]:
+    """Train with our `fit`, and return the seconds that it took."""
     machine = MachineSpec(
         precision=setting.execution.precision,
         memory_format=setting.execution.memory_format,
@@ -259,16 +307,13 @@ def ours(setting: Setting) -> tuple[float, float]:
             seed=SEED,
             folder=Path(work),
             cache=setting.folder / "execution.json",
-            label="ours",
+            label=setting.model,
         )
-    whole = time.perf_counter() - start
-    loop = fitted.timing.n_train_images_per_second
-    validation = fitted.timing.fit_seconds - setting.n_images / loop
-    return loop, setting.n_images / (whole - validation)
+        return time.perf_counter() - start, fitted
 
 
-def bare_step(setting: Setting) -> float:
-    """Return images per second of forward and backward pass and optimiser on one batch."""
+def bare_step(setting: Setting) -> Callable[[], int]:
+    """Return forward and backward pass and optimiser on one batch; it tells its images."""
     plan = setting.recipe
     classifier = setting.classifier().to(setting.device).train()
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=1e-3, fused=True)
@@ -283,7 +328,7 @@ def bare_step(setting: Setting) -> float:
         optimizer.step()
         return len(images)
 
-    return _rate(setting, itertools.repeat(step, -(-setting.n_images // plan.batch_size)))
+    return step
 
 
 class Files(Dataset[tuple[torch.Tensor, int]]):
