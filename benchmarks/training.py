@@ -6,8 +6,10 @@ Usage: python benchmarks/training.py [--parts ways,efficiency,others] [--models 
 - `efficiency`: training images per second of our loop (batches from the pack, augmentation, steps,
   averaged weights, losses, progress bar) over the bare step of the same model on one batch that is
   on the device, in the same precision and order in memory. Each is busy for about a second in turn,
-  so that what else the machine does falls on both. What a fit takes besides its loop and its
-  validation (its start, a checkpoint, the weights of the best epoch) is said in seconds.
+  so that what else the machine does falls on both. On a CPU a second line has the same over the
+  steps (forward and backward pass, optimiser) within the loop, which are timed where they are, so
+  that noise falls out. What a fit takes besides its loop and its validation (its start, a
+  checkpoint, the weights of the best epoch) is said in seconds.
 - `others`: our loop against three more on the same files: the contract's way (a file at a time
   through PIL, 8 bits, 224 px, three channels, a DataLoader), a plain Lightning loop with a
   DataLoader, and timm's loader and steps put together as its training script does (the script is
@@ -23,6 +25,7 @@ ours: there, measurements of a few seconds say little. Runs on a GPU if there is
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import statistics
@@ -31,6 +34,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 from unittest import mock
 
 import lightning
@@ -54,7 +58,10 @@ from lensbench.training.fit import Fit, fit
 from lensbench.training.measure import measure
 from lensbench.training.module import Training
 from lensbench.zoo.build import build
+from lensbench.zoo.classifier import Classifier
 from lensbench.zoo.names import resolve
+
+T = TypeVar("T")
 
 CLASSES = ("no", "sphere", "vort")
 SHAPE = (1, 150, 150)
@@ -227,12 +234,12 @@ def _lines(setting: Setting, parts: str, seconds: float, n_rounds: int) -> Itera
     _rate(setting, itertools.repeat(step, 1))
     rate = _rate(setting, itertools.repeat(step, 2))
     if "efficiency" in parts:
-        yield efficiency(setting.lasting(seconds, rate, at_least=7), step, rate)
+        yield from efficiency(setting.lasting(seconds, rate, at_least=6), step, rate)
     if "others" in parts:
         yield from others(setting.lasting(seconds, rate, at_least=2), n_rounds)
 
 
-def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Line:
+def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Iterator[Line]:
     """Measure our loop and a bare step in turn, for a second each.
 
     Args:
@@ -241,7 +248,8 @@ def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Line:
         rate: About how many images per second it takes.
     """
     n_steps = max(1, int(rate / setting.recipe.batch_size))
-    rates: dict[str, list[float]] = {"ours": [], "bare step": []}
+    n_images = n_steps * setting.recipe.batch_size
+    rates: dict[str, list[float]] = {"loop": [], "bare": [], "within": []}
     n_done, start = 0, time.perf_counter()
     count = Training.on_train_batch_end
 
@@ -251,20 +259,64 @@ def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Line:
         n_done += 1
         if n_done % n_steps == 0:
             _wait_for(setting.device)
-            busy = time.perf_counter() - start
-            rates["ours"].append(n_steps * setting.recipe.batch_size / busy)
-            rates["bare step"].append(_rate(setting, itertools.repeat(step, n_steps)))
+            rates["loop"].append(n_images / (time.perf_counter() - start))
+            rates["within"].append(n_images / within.seconds)
+            rates["bare"].append(_rate(setting, itertools.repeat(step, n_steps)))
+            within.seconds = 0.0
             start = time.perf_counter()
 
-    with mock.patch.object(Training, "on_train_batch_end", in_turn):
+    with (
+        mock.patch.object(Training, "on_train_batch_end", in_turn),
+        steps_timed() as within,
+    ):
         seconds, fitted = timed_fit(setting)
+    rates = {name: values[1:] for name, values in rates.items()}  # the first has the start
+    what = f"{setting.model} ({setting.execution}), loop over the"
     besides = seconds - fitted.timing.fit_seconds
-    # The first round has the start.
-    return Line(
-        f"{setting.model} ({setting.execution}), loop over the bare step; {besides:.1f} s besides",
-        rates["ours"][1:],
-        rates["bare step"][1:],
-    )
+    yield Line(f"{what} bare step; {besides:.1f} s besides", rates["loop"], rates["bare"])
+    if setting.device.type == "cpu":
+        yield Line(f"{what} steps within", rates["loop"], rates["within"])
+
+
+@dataclass
+class Stopwatch:
+    """Adds up the seconds in some functions."""
+
+    seconds: float = 0.0
+
+    def around(self, function: Callable[..., T]) -> Callable[..., T]:
+        """Return a function that counts."""
+
+        @functools.wraps(function)
+        def counted(*arguments: object, **named: object) -> T:
+            start = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return counted
+
+
+@contextlib.contextmanager
+def steps_timed() -> Iterator[Stopwatch]:
+    """Count the seconds of forward and backward passes and of AdamW, wherever they are done."""
+    stopwatch = Stopwatch()
+    adamw = torch.optim.AdamW.step
+
+    def without_closure(
+        optimizer: torch.optim.AdamW, closure: Callable[[], float] | None = None
+    ) -> float | None:
+        loss = closure() if closure is not None else None
+        stopwatch.around(adamw)(optimizer)
+        return loss
+
+    with (
+        mock.patch.object(Classifier, "forward", stopwatch.around(Classifier.forward)),
+        mock.patch.object(torch.Tensor, "backward", stopwatch.around(torch.Tensor.backward)),
+        mock.patch.object(torch.optim.AdamW, "step", without_closure),
+    ):
+        yield stopwatch
 
 
 def others(setting: Setting, n_rounds: int) -> Iterator[Line]:
