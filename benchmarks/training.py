@@ -10,8 +10,8 @@ Usage: python benchmarks/training.py [--parts ways,efficiency,others] [--models 
   steps (forward and backward pass, optimiser) within the loop, which are timed where they are, so
   that noise falls out. What a fit takes besides its loop and its validation (its start, a
   checkpoint, the weights of the best epoch) is said in seconds.
-- `others`: our loop against three more on the same files: the contract's way (a file at a time
-  through PIL, 8 bits, 224 px, three channels, a DataLoader), a plain Lightning loop with a
+- `others`: our whole `fit` against three loops on the same files: the contract's way (a file at a
+  time through PIL, 8 bits, 224 px, three channels, a DataLoader), a plain Lightning loop with a
   DataLoader, and timm's loader and steps put together as its training script does (the script is
   no part of its package). Same model, batch and precision.
 - `ways`: precision, order in memory and torch.compile, one by one.
