@@ -13,8 +13,10 @@ Usage: python benchmarks/training.py [--parts ways,efficiency,others] [--models 
 - `others`: our whole `fit` against three loops on the same files: the contract's way (a file at a
   time through PIL, 8 bits, 224 px, three channels, a DataLoader), a plain Lightning loop with a
   DataLoader, and timm's loader and steps put together as its training script does (the script is
-  no part of its package). Same model, batch and precision.
-- `ways`: precision, order in memory and torch.compile, one by one.
+  no part of its package). Same model, batch, precision and, but for the contract's way, order in
+  memory: nothing in the contract changes the usual one.
+- `ways`: precisions that the device has, orders in memory and, if asked for, torch.compile: steps
+  of training in turn, of 16 images at most on a CPU, and no whole fits.
 
 What else a machine does makes a loop slower, never faster, so the tables have the ratio of the
 fastest rounds, and beside it the median and the range of the ratios within a round, which tell how
@@ -53,9 +55,14 @@ import lensbench
 from lensbench.config import CONTRACT, LENSBENCH, DataSpec, MachineSpec, ModelSpec, Recipe
 from lensbench.data.pack import Pack, open_or_build_pack
 from lensbench.runs.environment import describe_environment
-from lensbench.training.execution import Execution, Work, choose_execution
+from lensbench.training.execution import (
+    Execution,
+    Stopwatch,
+    Work,
+    allowed_ways,
+    choose_execution,
+)
 from lensbench.training.fit import Fit, fit
-from lensbench.training.measure import measure
 from lensbench.training.module import Training
 from lensbench.zoo.build import build
 from lensbench.zoo.classifier import Classifier
@@ -143,6 +150,7 @@ def main(
     n_images: int = 6000,
     batch_size: int = 32,
     n_rounds: int = 3,
+    compiled: bool = False,
     threads: int | None = None,
     out: Path | None = None,
 ) -> None:
@@ -156,6 +164,7 @@ def main(
         n_images: At most in each measurement; on a GPU take 30,000.
         batch_size: Images per step.
         n_rounds: How often each is measured in `others` and `ways`.
+        compiled: Whether `ways` measures torch.compile too; on a CPU that takes minutes.
         threads: CPU threads.
         out: Markdown file for the tables.
     """
@@ -192,7 +201,7 @@ def main(
     if "ways" in parts:
         text += _head("way", "this way", "32-true, contiguous")
         for name in names:
-            for line in ways(name, recipe, n_rounds):
+            for line in ways(name, recipe, device, n_rounds, compiled):
                 print(line, flush=True)
                 text.append(str(line))
     print("\n".join(text))
@@ -279,7 +288,7 @@ def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Iterat
 
 
 @dataclass
-class Stopwatch:
+class Tally:
     """Adds up the seconds in some functions."""
 
     seconds: float = 0.0
@@ -299,24 +308,24 @@ class Stopwatch:
 
 
 @contextlib.contextmanager
-def steps_timed() -> Iterator[Stopwatch]:
+def steps_timed() -> Iterator[Tally]:
     """Count the seconds of forward and backward passes and of AdamW, wherever they are done."""
-    stopwatch = Stopwatch()
+    tally = Tally()
     adamw = torch.optim.AdamW.step
 
     def without_closure(
         optimizer: torch.optim.AdamW, closure: Callable[[], float] | None = None
     ) -> float | None:
         loss = closure() if closure is not None else None
-        stopwatch.around(adamw)(optimizer)
+        tally.around(adamw)(optimizer)
         return loss
 
     with (
-        mock.patch.object(Classifier, "forward", stopwatch.around(Classifier.forward)),
-        mock.patch.object(torch.Tensor, "backward", stopwatch.around(torch.Tensor.backward)),
+        mock.patch.object(Classifier, "forward", tally.around(Classifier.forward)),
+        mock.patch.object(torch.Tensor, "backward", tally.around(torch.Tensor.backward)),
         mock.patch.object(torch.optim.AdamW, "step", without_closure),
     ):
-        yield stopwatch
+        yield tally
 
 
 def others(setting: Setting, n_rounds: int) -> Iterator[Line]:
@@ -422,9 +431,9 @@ def contract_way(setting: Setting) -> float:
             transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ]
     )
-    # The network alone: resizing and normalising are the loader's.
-    classifier = setting.classifier(CONTRACT).network
-    return _loop(setting, classifier, _loader(setting, pictures))
+    # The network alone: resizing and normalising are the loader's, and nobody changes the order.
+    network = setting.classifier(CONTRACT).network.to(memory_format=torch.contiguous_format)
+    return _loop(setting, network, _loader(setting, pictures))
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
@@ -536,30 +545,22 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def ways(model: str, recipe: Recipe, n_rounds: int) -> Iterator[Line]:
-    """Measure each way of computing the same step."""
-    plain = Execution()
-    others = [
-        Execution(precision=precision, memory_format=memory_format, compiled=compiled)
-        for compiled, precision, memory_format in itertools.product(
-            (False, True), ("32-true", "bf16-mixed"), ("contiguous", "channels-last")
-        )
-    ][1:]
-    rates: dict[Execution, list[float]] = {way: [] for way in (plain, *others)}
+def ways(
+    model: str, recipe: Recipe, device: torch.device, n_rounds: int, compiled: bool
+) -> Iterator[Line]:
+    """Measure all ways of computing the same step in turn, as the choice before a fit does."""
+    classifier = build(ModelSpec(identifier=model, pretrained=False), recipe, CLASSES, SHAPE, SEED)
+    work = Work(classifier, recipe, SHAPE, len(CLASSES), n_images=10**9)
+    stopwatch = Stopwatch(work, MachineSpec(), device, print)
+    usual = Execution()
+    others = [way for way in allowed_ways(recipe, MachineSpec(), device) if way != usual]
+    if compiled:
+        others += [way.model_copy(update={"compiled": True}) for way in (usual, *others)]
+    rates: dict[Execution, list[float]] = {way: [] for way in (usual, *others)}
     for _, way in itertools.product(range(n_rounds), rates):
-        cost = measure(
-            model,
-            recipe,
-            CLASSES,
-            SHAPE,
-            MachineSpec(),
-            execution=way,
-            n_warm_up=1,
-            n_repeats=1,
-        )
-        rates[way].append(cost.training.median)
+        rates[way].append(1 / stopwatch.seconds_per_image(way))
     for way in others:
-        yield Line(f"{model}, {way}", rates[way], rates[plain])
+        yield Line(f"{model}, {way}", rates[way], rates[usual])
 
 
 if __name__ == "__main__":
