@@ -197,8 +197,9 @@ class Recipe(Spec):
 
     average: float = Field(default=0, ge=0, lt=1)
     """How far back the moving average of weights reaches that is validated, kept and tested, as a
-    share of all steps; 0 is no average. At step n it keeps 1 - n^(-2/3) of what it was at most, so
-    that the first weights are forgotten."""
+    share of all steps; 0 is no average. It moves at each step, or 64 times within its reach if that
+    has more steps. In the n-th move it keeps 1 - n^(-2/3) of what it was at most, so that the first
+    weights are forgotten."""
 
     schedule: Literal["constant", "one-cycle", "cosine", "plateau"] = "one-cycle"
     """cosine falls to zero; plateau lowers the rate when the validation AUC stalls."""

@@ -308,8 +308,10 @@ def test_training_that_diverges_is_stopped_and_said(pack, tmp_path):
         run(pack, tmp_path, recipe(learning_rate=1e6), network())
 
 
-def test_averaged_weights_follow_their_closed_form(pack, tmp_path, monkeypatch):
-    """The mean that is kept is the one of the weights after each step, in float64."""
+@pytest.mark.parametrize(("n_moves", "stride"), [(64, 1), (2, 2)])
+def test_averaged_weights_follow_their_closed_form(pack, tmp_path, monkeypatch, n_moves, stride):
+    """The mean that is kept is the one of the weights after each `stride` steps, in float64."""
+    monkeypatch.setattr(module, "_N_MOVES", n_moves)
     plan = recipe(average=1 / 3, schedule="cosine")  # of 15 steps: five
     after: list[dict[str, torch.Tensor]] = []
     follow = Training.follow
@@ -324,9 +326,9 @@ def test_averaged_weights_follow_their_closed_form(pack, tmp_path, monkeypatch):
     classifier = network()
     run(pack, tmp_path, plan, classifier)
     assert len(after) == 15
-    mean = after[0]
-    for n, weights in enumerate(after[1:], start=2):
-        decay = min(1 - 1 / 5, 1 - n ** (-2 / 3))
+    mean, *later = after[stride - 1 :: stride]
+    for n, weights in enumerate(later, start=2):
+        decay = min((1 - 1 / 5) ** stride, 1 - n ** (-2 / 3))
         mean = {name: decay * mean[name] + (1 - decay) * weights[name] for name in mean}
     for name, value in classifier.state_dict().items():
         if value.is_floating_point():

@@ -23,6 +23,10 @@ from lensbench.training.augment import augment
 from lensbench.training.schedule import cosine, optimizer_for
 from lensbench.training.views import views
 
+_N_MOVES = 64
+"""Moves of averaged weights in as many steps as they reach back. More of them change the mean of
+weights little, and for a small network each takes a good part of a step."""
+
 
 class Training(lightning.LightningModule):
     """A classifier while it is trained.
@@ -54,7 +58,13 @@ class Training(lightning.LightningModule):
         """
         super().__init__()
         self.classifier = classifier
-        self.averaged = _average_of(classifier, recipe.average * n_steps)
+        reach = max(recipe.average * n_steps, 1)
+        self._stride = max(1, int(reach / _N_MOVES))
+        self.averaged: ModelEmaV3 | None = None
+        if recipe.average:
+            decay = (1 - 1 / reach) ** self._stride
+            # In training mode like all else: the trainer changes modes, and warns of others.
+            self.averaged = ModelEmaV3(classifier, decay, use_warmup=True).train()
         self.recipe = recipe
         # A function, not a module: its weights are kept already, as those of the classifier.
         self._forward = classifier.forward
@@ -162,9 +172,9 @@ class Training(lightning.LightningModule):
             nn.utils.clip_grad_norm_(self.classifier.parameters(), gradient_clip_val)
 
     def follow(self, step: int) -> None:
-        """Move the averaged weights, if there are some, towards those after a step (from 1)."""
-        if self.averaged is not None:
-            self.averaged.update(self.classifier, step)
+        """Move the averaged weights, if it is their turn, towards those after a step (from 1)."""
+        if self.averaged is not None and step % self._stride == 0:
+            self.averaged.update(self.classifier, step // self._stride)
 
     def on_validation_start(self) -> None:
         """Note when training stopped and validation began."""
@@ -243,15 +253,6 @@ def best_epoch(epochs: Sequence[Epoch]) -> int:
     """Return the first epoch, counted from 1, of the highest validation AUC; 0 if there is none."""
     aucs = [epoch.validation_auc for epoch in epochs]
     return 1 + aucs.index(max(aucs)) if aucs else 0
-
-
-def _average_of(classifier: nn.Module, n_steps: float) -> ModelEmaV3 | None:
-    """Return a moving average of weights that reaches some steps back; None for none at all."""
-    if not n_steps:
-        return None
-    decay = 1 - 1 / max(n_steps, 1)
-    # In training mode like all else: the trainer changes modes, and warns of others.
-    return ModelEmaV3(classifier, decay, use_warmup=True).train()
 
 
 def _each_step(
