@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ import tyro
 from safetensors.torch import load_file
 
 import lensbench
-from lensbench.config import DataSpec, MachineSpec, SplitSpec
+from lensbench.choices import choose_models
+from lensbench.config import DataSpec, MachineSpec, Recipe, SplitSpec, recipe_for
 from lensbench.data.pack import open_or_build_pack
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
@@ -33,7 +35,10 @@ from lensbench.zoo.build import load_classifier
 BASE = "lensbench"
 OTHER_SEED = "another seed"
 
-CHANGES: Mapping[str, Mapping[str, Any]] = {
+Changes = Mapping[str, Mapping[str, Any]]
+"""What each line changes of the recipe."""
+
+CHANGES: Changes = {
     BASE: {},
     OTHER_SEED: {"seed": 43},
     "no stretch": {"stretch": "none"},
@@ -49,12 +54,9 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "no warm-up": {"warm_up": 0.0},
     "one cycle": {"schedule": "one-cycle", "warm_up": 0.0},
     "constant rate": {"schedule": "constant", "warm_up": 0.0},
-    "rate x 3": {"learning_rate": 3e-3},
-    "rate / 3": {"learning_rate": 3e-4},
     "batches of 16": {"batch_size": 16},
     "rate of batches not scaled": {"reference_batch_size": "none"},
 }
-
 
 ONE_VIEW = {"test_time_augmentation": "none"}
 
@@ -96,13 +98,15 @@ def main(
         only: Lines to train; no table is made.
         table: Train nothing, and make the table of the lines that are there.
     """
+    (row,) = choose_models([model], with_batch_sizes=False)
+    changes = _changes(recipe_for(BASE, str(row.model)))
     data = lensbench.simulate(
         folder / "data", population=population, n_train=n_train, n_val=20, processes=1
     )
     spec = DataSpec(path=data, cache=folder / "cache")
     runs = folder / f"{model}-{epochs}-epochs"
     settings = {"epochs": epochs, "batch_size": batch_size}
-    for name in () if table else only or CHANGES:
+    for name in () if table else only or changes:
         lensbench.run(
             spec,
             [f"{name.translate(_FILE_NAME)}={model}"],
@@ -111,22 +115,34 @@ def main(
             pretrained=False,
             split=SplitSpec(validation_fraction=0.4),
             machine=MachineSpec(threads=threads),
-            **(settings | ({} if name == BASE else ONE_VIEW) | CHANGES[name]),
+            **(settings | ({} if name == BASE else ONE_VIEW) | changes[name]),
         )
     if only:
         return
     made = [
-        name for name in CHANGES if (runs / name.translate(_FILE_NAME) / "record.json").exists()
+        name for name in changes if (runs / name.translate(_FILE_NAME) / "record.json").exists()
     ]
-    lines = [_line(runs, name, name.translate(_FILE_NAME), _part(name)) for name in made]
+    lines = [
+        _line(runs, name, name.translate(_FILE_NAME), _part(name), changes[name]) for name in made
+    ]
     lines.insert(1, _line(runs, "eight views of each image", BASE, "validation"))
     if OTHER_SEED in made:
         _soup(runs, spec)
         lines.append(_line(runs, "mean of weights of both seeds", "soup"))
     _report(lines, runs, f"{model}, {epochs} epochs, population {population}", out)
-    missing = [name for name in CHANGES if name not in made]
+    missing = [name for name in changes if name not in made]
     if missing:
         print(f"not trained yet, and left out: {', '.join(missing)}")
+
+
+def _changes(recipe: Recipe) -> Changes:
+    """Return all lines, with those that depend on what the recipe is for the model."""
+    rates = {
+        "rate x 3": {"learning_rate": 3 * recipe.learning_rate},
+        "rate / 3": {"learning_rate": round(0.3 * recipe.learning_rate, 6)},
+    }
+    layers = {"one rate for all layers": {"layer_decay": 1.0}} if recipe.layer_decay < 1 else {}
+    return {**CHANGES, **rates, **layers}
 
 
 def _part(name: str) -> str:
@@ -162,7 +178,13 @@ def _soup(runs: Path, data: DataSpec) -> None:
     soup.save(runs / "soup" / "predictions_validation.npz")
 
 
-def _line(runs: Path, what: str, name: str, part: str = "validation") -> Line:
+def _line(
+    runs: Path,
+    what: str,
+    name: str,
+    part: str = "validation",
+    changes: Mapping[str, Any] = MappingProxyType({}),
+) -> Line:
     """Judge one file of predictions, and test it against the recipe with one view."""
     base = runs / BASE / f"predictions_{_part(BASE)}.npz"
     files = [f"changed={runs / name / f'predictions_{part}.npz'}", f"base={base}"]
@@ -174,8 +196,7 @@ def _line(runs: Path, what: str, name: str, part: str = "validation") -> Line:
     low, high = sorted((sign * pair.difference.low, sign * pair.difference.high))
     is_base = files[0].endswith(f"={base}")
     flags = " ".join(
-        f"--{key.replace('_', '-')} {shlex.quote(str(value))}"
-        for key, value in CHANGES.get(what, {}).items()
+        f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in changes.items()
     )
     return Line(
         what,
