@@ -122,10 +122,10 @@ def main(
     made = [
         name for name in changes if (runs / name.translate(_FILE_NAME) / "record.json").exists()
     ]
-    lines = [
-        _line(runs, name, name.translate(_FILE_NAME), _part(name), changes[name]) for name in made
-    ]
-    lines.insert(1, _line(runs, "eight views of each image", BASE, "validation"))
+    lines = [_line(runs, name, name.translate(_FILE_NAME), changes[name]) for name in made]
+    if _one_view(runs, BASE) != _all_views(runs, BASE):
+        eight = _all_views(runs, BASE)
+        lines.insert(1, _line(runs, "eight views of each image", BASE, predictions=eight))
     if OTHER_SEED in made:
         _soup(runs, spec)
         lines.append(_line(runs, "mean of weights of both seeds", "soup"))
@@ -145,9 +145,14 @@ def _changes(recipe: Recipe) -> Changes:
     return {**CHANGES, **rates, **layers}
 
 
-def _part(name: str) -> str:
-    """Return the predictions from one view; of all lines but the first, there are no others."""
-    return "validation_single_view" if name == BASE else "validation"
+def _all_views(runs: Path, name: str) -> Path:
+    return runs / name / "predictions_validation.npz"
+
+
+def _one_view(runs: Path, name: str) -> Path:
+    """Return the predictions from one view, which are all there are where none others are made."""
+    alone = runs / name / "predictions_validation_single_view.npz"
+    return alone if alone.exists() else _all_views(runs, name)
 
 
 _FILE_NAME = str.maketrans({"/": "-", ",": "", "%": "percent"})
@@ -169,25 +174,25 @@ def _soup(runs: Path, data: DataSpec) -> None:
     record = RunRecord.read(runs / BASE / "record.json")
     assert record.lensbench is not None
     assert record.lensbench.run is not None
-    alone = Predictions.load(runs / BASE / "predictions_validation_single_view.npz")
+    alone = Predictions.load(_one_view(runs, BASE))
     pack = open_or_build_pack(data)
     rows = pack.catalogue.rows_of(tuple(map(str, alone.ids)))
     plan = record.lensbench.run.recipe.model_copy(update={"test_time_augmentation": "none"})
     (logits,) = predict(classifier, pack, rows, plan, MachineSpec())
     soup = Predictions(alone.ids, alone.labels, logits.astype(np.float64), alone.classes)
-    soup.save(runs / "soup" / "predictions_validation.npz")
+    soup.save(_all_views(runs, "soup"))
 
 
 def _line(
     runs: Path,
     what: str,
     name: str,
-    part: str = "validation",
     changes: Mapping[str, Any] = MappingProxyType({}),
+    predictions: Path | None = None,
 ) -> Line:
-    """Judge one file of predictions, and test it against the recipe with one view."""
-    base = runs / BASE / f"predictions_{_part(BASE)}.npz"
-    files = [f"changed={runs / name / f'predictions_{part}.npz'}", f"base={base}"]
+    """Judge predictions, by default those of one view, and test them against the recipe's."""
+    base = _one_view(runs, BASE)
+    files = [f"changed={predictions or _one_view(runs, name)}", f"base={base}"]
     comparison = lensbench.evaluate(files)
     loss = lensbench.evaluate(files[:1], metric="log_loss")
     changed = next(entry for entry in comparison.entries if entry.name == "changed")
