@@ -1,5 +1,6 @@
 """Where files go, and what state a run is in."""
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from lensbench.runs.store import (
     find_records,
     write_whole,
 )
+from lensbench.version import VERSION
 
 KNOWN = Fingerprints(data="data", split="split")
 CONTRACTS = contract_layout(results="results", weights="weights", split="split", csv="table.csv")
@@ -103,6 +105,13 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_whole(path, "new")
     assert path.read_text() == "old"
+
+
+def test_the_version_is_that_of_the_installed_package():
+    found = describe_environment("cpu", None, "32-true", 1).libraries["lensbench"]
+    assert found == VERSION == metadata.version("lensbench")
+    citation = Path(__file__).parents[2] / "CITATION.cff"
+    assert f"version: {VERSION}" in citation.read_text()
 
 
 def test_the_processor_has_a_name_and_cores():

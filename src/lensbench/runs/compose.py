@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from lensbench.config import RunConfig, Selection
@@ -20,6 +19,7 @@ from lensbench.runs.record import (
     SplitSummary,
     TestResults,
 )
+from lensbench.version import VERSION
 
 if TYPE_CHECKING:  # it takes scipy, which training does without
     from lensbench.evaluation.ensemble import Ensemble
@@ -71,7 +71,7 @@ def completed_record(
         test_results=_test_results(evaluation),
         training_time_s=timing.fit_seconds,
         lensbench=Provenance(
-            lensbench_version=metadata.version("lensbench"),
+            lensbench_version=VERSION,
             run=config,
             environment=environment,
             classes=evaluation.classes,
@@ -179,9 +179,7 @@ def failed_record(config: RunConfig, environment: Environment, error: str) -> Ru
         status="Failed",
         error=error,
         config=_contract_config(config, environment, None),
-        lensbench=Provenance(
-            lensbench_version=metadata.version("lensbench"), run=config, environment=environment
-        ),
+        lensbench=Provenance(lensbench_version=VERSION, run=config, environment=environment),
     )
 
 
@@ -196,7 +194,7 @@ def _judged_record(
         config=None,
         test_results=_test_results(evaluation),
         lensbench=Provenance(
-            lensbench_version=metadata.version("lensbench"),
+            lensbench_version=VERSION,
             run=None,
             environment=None,
             classes=evaluation.classes,

@@ -8,9 +8,9 @@ from importlib import metadata
 from pathlib import Path
 
 from lensbench.runs.record import Environment
+from lensbench.version import VERSION
 
 _LIBRARIES = (
-    "lensbench",
     "numpy",
     "scikit-learn",
     "torch",
@@ -49,7 +49,7 @@ def describe_environment(
         threads=threads,
         platform=platform.platform(),
         python=platform.python_version(),
-        libraries={name: metadata.version(name) for name in _LIBRARIES},
+        libraries={"lensbench": VERSION} | {name: metadata.version(name) for name in _LIBRARIES},
     )
 
 

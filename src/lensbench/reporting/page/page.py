@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from lensbench.reporting.page.ranking import methods, p_text, pair_matrix, ranki
 from lensbench.reporting.page.results import class_columns, interval, number, result_columns
 from lensbench.runs.cost import Costs
 from lensbench.runs.store import write_whole
+from lensbench.version import VERSION
 
 _HERE = Path(__file__).parent
 _OF_FIRST_SEED = (
@@ -82,7 +82,7 @@ def write_page(
     html = _render(
         comparison=comparison,
         level=spec.level,
-        version=metadata.version("lensbench"),
+        version=VERSION,
         apart=APART if len(machines) > 1 else "",
         machine=machines[0] if machines else "",
         greater_is_better=metric_of(comparison.metric).greater_is_better,
