@@ -48,6 +48,12 @@ MODELS = (
     "ViT-Tiny-P16",
 )
 
+SECONDS_TO_MEASURE = 15
+"""About what it takes to measure the ways of computing a step of a model."""
+
+SECONDS_BESIDES = 20
+"""About what a run takes besides its epochs: its start, its test, its report and the ensemble."""
+
 
 def main(
     minutes: float = 8,
@@ -86,7 +92,15 @@ def main(
     runs = place / "runs"
     changes = {"epochs": epochs, "batch_size": batch_size}
     for model in models:
-        wanted = seconds_of(model, shape, 3 * n_train * epochs, batch_size, threads)
+        left = 60 * minutes - (time.monotonic() - clock)
+        if left < SECONDS_TO_MEASURE + SECONDS_BESIDES:
+            print(f"{model}: left out, there are {left:.0f} s left", flush=True)
+            continue
+        try:
+            machine, wanted = plan(model, shape, 3 * n_train * epochs, batch_size, threads)
+        except (RuntimeError, lensbench.LensbenchError) as error:  # out of memory, say
+            print(f"{model}: left out, it cannot be measured: {error}", flush=True)
+            continue
         left = 60 * minutes - (time.monotonic() - clock)
         if wanted > left:
             print(f"{model}: left out, it takes {wanted:.0f} s of {left:.0f} s left", flush=True)
@@ -97,23 +111,28 @@ def main(
             recipe="lensbench",
             out=runs,
             pretrained=False,
-            machine=MachineSpec(threads=threads),
+            machine=machine,
             **changes,
         )
         write(out, runs, population, simulated)
 
 
-def seconds_of(
+def plan(
     model: str, shape: ImageShape, n_images: int, batch_size: int | None, threads: int | None
-) -> float:
-    """Return how long a fit will take, with a fifth for validation, test and start."""
+) -> tuple[MachineSpec, float]:
+    """Choose how a fit is computed, and return that and how long the run will take.
+
+    A fifth of the time of the steps is for validation and for what the loop itself takes.
+    """
     name = str(resolve(choose_models([model], with_batch_sizes=False)[0].identifier))
     recipe = lensbench.choose_recipe(recipe_for("lensbench", name), batch_size=batch_size)
-    machine = MachineSpec(threads=threads, compile="no")
     subject = (name, recipe, CLASSES, shape)
+    machine = MachineSpec(threads=threads, compile="no")
     way = fastest_execution(*subject, machine)
     cost = measure(*subject, machine, execution=way, n_repeats=2)
-    return 1.2 * n_images / cost.training.median
+    found = {"precision": way.precision, "memory_format": way.memory_format}
+    seconds = 1.2 * n_images / cost.training.median + SECONDS_BESIDES
+    return machine.model_copy(update=found), seconds
 
 
 def write(out: Path, runs: Path, population: str, simulated: float) -> None:

@@ -64,6 +64,7 @@ from lensbench.training.execution import (
 )
 from lensbench.training.fit import Fit, fit
 from lensbench.training.module import Training
+from lensbench.training.steps import left_alone
 from lensbench.zoo.build import build
 from lensbench.zoo.classifier import Classifier
 from lensbench.zoo.names import resolve
@@ -74,6 +75,8 @@ CLASSES = ("no", "sphere", "vort")
 SHAPE = (1, 150, 150)
 SEED = 0
 N_VALIDATION = 32
+N_TURNS = 6
+"""Fewest turns of the loop and the bare step; the first one does not count."""
 
 
 @dataclass(frozen=True)
@@ -243,21 +246,22 @@ def _lines(setting: Setting, parts: str, seconds: float, n_rounds: int) -> Itera
     _rate(setting, itertools.repeat(step, 1))
     rate = _rate(setting, itertools.repeat(step, 2))
     if "efficiency" in parts:
-        yield from efficiency(setting.lasting(seconds, rate, at_least=6), step, rate)
+        yield from efficiency(setting.lasting(seconds, rate, at_least=N_TURNS), step, rate)
     if "others" in parts:
         yield from others(setting.lasting(seconds, rate, at_least=2), n_rounds)
 
 
 def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Iterator[Line]:
-    """Measure our loop and a bare step in turn, for a second each.
+    """Measure our loop and a bare step in turn, for a second each or a sixth of the images.
 
     Args:
         setting: What is trained.
         step: The bare one.
         rate: About how many images per second it takes.
     """
-    n_steps = max(1, int(rate / setting.recipe.batch_size))
-    n_images = n_steps * setting.recipe.batch_size
+    size = setting.recipe.batch_size
+    n_steps = max(1, min(int(rate / size), setting.n_images // size // N_TURNS))
+    n_images = n_steps * size
     rates: dict[str, list[float]] = {"loop": [], "bare": [], "within": []}
     n_done, start = 0, time.perf_counter()
     count = Training.on_train_batch_end
@@ -557,8 +561,9 @@ def ways(
     if compiled:
         others += [way.model_copy(update={"compiled": True}) for way in (usual, *others)]
     rates: dict[Execution, list[float]] = {way: [] for way in (usual, *others)}
-    for _, way in itertools.product(range(n_rounds), rates):
-        rates[way].append(1 / stopwatch.seconds_per_image(way))
+    with left_alone(MachineSpec(), device):
+        for _, way in itertools.product(range(n_rounds), rates):
+            rates[way].append(1 / stopwatch.seconds_per_image(way))
     for way in others:
         yield Line(f"{model}, {way}", rates[way], rates[usual])
 
