@@ -70,6 +70,14 @@ def test_batches_hold_the_exact_values_of_the_files(pack, resident):
     np.testing.assert_array_equal(labels, pack.labels[rows])
 
 
+def test_a_copy_that_is_given_up_changes_no_batch(pack):
+    images, rows = DeviceImages(pack, CPU, resident=True), np.array([30, 2, 7])
+    before, _ = images.batch(rows)
+    images.release()
+    assert not images.is_resident
+    assert torch.equal(images.batch(rows)[0], before)
+
+
 def test_a_batch_stays_as_it_is_when_the_next_one_comes(pack):
     images = DeviceImages(pack, CPU)
     first, _ = images.batch(np.array([0, 1]))

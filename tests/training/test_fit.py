@@ -1,7 +1,9 @@
 """Fitting: what resumes, what repeats, what is kept."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -77,13 +79,19 @@ def run(pack: Pack, folder: Path, recipe: Recipe, classifier: nn.Module) -> Fit:
     )
 
 
+@pytest.fixture
+def checkpoints_after_each_epoch(monkeypatch):
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_EPOCHS", 0)
+
+
+@pytest.mark.usefixtures("checkpoints_after_each_epoch")
 @pytest.mark.parametrize("schedule", ["one-cycle", "plateau", "cosine"])
 @pytest.mark.parametrize("stop_after", [1, 2])
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_a_resumed_fit_ends_as_if_it_had_never_stopped(
     pack, tmp_path, monkeypatch, schedule, stop_after, keep
 ):
-    """Even if its folder was moved meanwhile."""
+    """From the epoch that it was in, even if its folder was moved meanwhile."""
     plan = recipe(
         schedule=schedule,
         plateau_patience=0,
@@ -104,16 +112,47 @@ def test_a_resumed_fit_ends_as_if_it_had_never_stopped(
     monkeypatch.setattr(Training, "training_step", interrupted_step)
     with pytest.raises(KeyboardInterrupt):
         run(pack, tmp_path / "halves", plan, network())
-    monkeypatch.setattr(Training, "training_step", step)
+    seen: list[int] = []
+
+    def watched_step(self, batch, index):
+        seen.append(self.current_epoch)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Training, "training_step", watched_step)
     (tmp_path / "halves").rename(tmp_path / "moved")
     resumed = network()
     history = run(pack, tmp_path / "moved", plan, resumed).history
 
+    assert seen[0] == stop_after
     assert history == expected.history
     rows = np.arange(60)
     np.testing.assert_array_equal(
         predict(resumed, pack, rows, plan, CPU), predict(whole, pack, rows, plan, CPU)
     )
+
+
+@pytest.mark.parametrize(
+    ("keep", "stalled", "n_written"), [("last", False, 1), ("last", True, 1), ("best", False, 3)]
+)
+def test_short_epochs_are_not_all_worth_a_checkpoint(
+    pack, tmp_path, monkeypatch, keep, stalled, n_written
+):
+    """The last one is, and all are where the weights of the best one are kept."""
+    written = []
+    save = lightning.Trainer.save_checkpoint
+
+    def watched(self, file, *rest):
+        written.append(self.current_epoch)
+        save(self, file, *rest)
+
+    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", watched)
+    if stalled:
+        values = iter([0.6, 0.5])
+        monkeypatch.setattr(module, "one_vs_rest", lambda *_: SimpleNamespace(macro=next(values)))
+    run(pack, tmp_path, recipe(keep=keep, patience=1 if stalled else "none"), network())
+    assert len(written) == n_written
+    assert written[-1] == (1 if stalled else 2)
+    assert (tmp_path / "last.ckpt").exists()
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
@@ -432,6 +471,20 @@ def test_predictions_are_made_in_float32(pack, tmp_path, monkeypatch, clip):
     wanted = classifier.eval()(torch.from_numpy(pack.stored)).detach().numpy()
     np.testing.assert_allclose(logits, wanted, atol=1e-6)
     np.testing.assert_allclose(torch.cat(validated).numpy(), wanted[40:], atol=1e-6)
+
+
+def test_no_prediction_is_rounded_to_tf32(pack, tmp_path, monkeypatch):
+    """Of a GPU's convolutions; nor is validation. Training may be, as is cuDNN's default."""
+    allowed = []
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    classifier = network()
+    classifier[0].register_forward_pre_hook(
+        lambda module, _: allowed.append((module.training, torch.backends.cudnn.allow_tf32))
+    )
+    run(pack, tmp_path, recipe(epochs=1), classifier)
+    predict(classifier, pack, np.arange(60), recipe(), CPU)
+    assert set(allowed) == {(True, True), (False, False)}
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_clipped_gradients_have_the_norm_that_the_recipe_allows():

@@ -49,6 +49,10 @@ class DeviceImages:
         """Whether the device holds a copy of all images."""
         return self._resident is not None
 
+    def release(self) -> None:
+        """Give up the copy of all images, if the device holds one: batches take longer then."""
+        self._resident = None
+
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """Return the images and labels at some rows of the pack, in the order asked for."""
         index = self._send(self._pinned(torch.from_numpy(rows)))

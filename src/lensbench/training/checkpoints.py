@@ -18,24 +18,38 @@ from lensbench.training.module import Training, best_epoch
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
 """What an interrupted fit may lose, if an epoch is not shorter."""
 
+SECONDS_BETWEEN_EPOCHS = 30.0
+"""What it may lose if epochs are shorter. A checkpoint of a ResNet18 has 134 MB and takes some
+tenths of a second, which are a good part of an epoch on a fast GPU."""
+
 
 class LastStep(ModelCheckpoint):
-    """All that is needed to go on, in `last.ckpt`: after each epoch, and in long ones between."""
+    """All that is needed to go on, in `last.ckpt`: after epochs, and in long ones between."""
 
-    def __init__(self, folder: Path) -> None:
-        """Write to a folder."""
+    def __init__(self, folder: Path, *, each_epoch: bool) -> None:
+        """Write to a folder.
+
+        Args:
+            folder: Where.
+            each_epoch: Whether no epoch is left out, however short: weights of the best epoch
+                must not be of one that the checkpoint does not know.
+        """
         super().__init__(
             folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
         )
         self._file = folder / "last.ckpt"
+        self._each_epoch = each_epoch
         self._clock = time.monotonic()
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Write the state after an epoch."""
-        super().on_train_epoch_end(trainer, pl_module)
-        self._clock = time.monotonic()
+        """Write the state after an epoch, if it is the last one or the last time was long ago."""
+        is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        waited = time.monotonic() - self._clock
+        if is_last or self._each_epoch or waited >= SECONDS_BETWEEN_EPOCHS:
+            super().on_train_epoch_end(trainer, pl_module)
+            self._clock = time.monotonic()
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Write the state after a step, if the last time was long ago."""

@@ -32,6 +32,7 @@ from lensbench.training.execution import (
     keep_execution,
     resumed_execution,
 )
+from lensbench.training.float32 import exact_float32
 from lensbench.training.module import Training, best_epoch
 from lensbench.training.progress import Progress
 from lensbench.training.quiet import quiet
@@ -87,7 +88,9 @@ def fit(
         KeyboardInterrupt: Ctrl-C; the last checkpoint stays.
     """
     best = BestEpoch(folder)
-    callbacks = [Progress(label), LastStep(folder), *([best] if recipe.keep == "best" else [])]
+    keeps_best = recipe.keep == "best"
+    last = LastStep(folder, each_epoch=keeps_best)
+    callbacks = [Progress(label), last, *([best] if keeps_best else [])]
 
     def say(line: str) -> None:
         tqdm.write(f"{label}: {line}", sys.stderr)
@@ -116,16 +119,19 @@ def fit(
             fused=execution.fused,
             compiled=execution.compiled,
         )
-        with _keyboard_interrupts(trainer):
-            trainer.fit(
-                training,
-                batches,
-                Feeder(images, validation, recipe.batch_size),
-                ckpt_path=resumed,
-                weights_only=True,
-            )
+        try:
+            with _keyboard_interrupts(trainer):
+                trainer.fit(
+                    training,
+                    batches,
+                    Feeder(images, validation, recipe.batch_size),
+                    ckpt_path=resumed,
+                    weights_only=True,
+                )
+        finally:
+            images.release()  # the trainer, which knows them, lives until it is collected
     kept_epoch = len(training.epochs)
-    if recipe.keep == "best":
+    if keeps_best:
         kept_epoch = best_epoch(training.epochs)
         best.restore(training)
     elif training.averaged is not None:
@@ -162,7 +168,7 @@ def predict(
         trainer = _trainer(machine, "32-true", recipe, [], None)
         # Every row is wanted once: not worth a copy of all of them on the device.
         images = DeviceImages(pack, trainer.strategy.root_device, resident=False)
-        with _keyboard_interrupts(trainer):
+        with _keyboard_interrupts(trainer), exact_float32():
             logits = trainer.predict(
                 Training(classifier, recipe, 0, 0), Feeder(images, rows, recipe.batch_size)
             )

@@ -20,6 +20,7 @@ from lensbench.errors import TrainingError
 from lensbench.evaluation.auc import one_vs_rest
 from lensbench.outcome import Epoch
 from lensbench.training.augment import augment
+from lensbench.training.float32 import exact_float32
 from lensbench.training.schedule import cosine, optimizer_for
 from lensbench.training.views import views
 
@@ -185,7 +186,7 @@ class Training(lightning.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         """Keep the logits of one batch, in float32: rounded ones would be equal, and tie."""
         images, labels = batch
-        with torch.autocast(self.device.type, enabled=False):
+        with torch.autocast(self.device.type, enabled=False), exact_float32():
             self._validated.append((self.evaluated(images).float().cpu(), labels.cpu()))
 
     def on_validation_epoch_end(self) -> None:
