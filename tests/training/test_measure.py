@@ -12,6 +12,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lensbench.config import MachineSpec, ModelSpec, Recipe
 from lensbench.cost import MeasuredCost, Throughput
@@ -162,17 +163,48 @@ def test_the_clock_counts_every_step(monkeypatch):
     """With a clock that a step moves by a known time, the speeds are known."""
     now = [0.0]
     n_called = [0]
-    durations = iter([9.0, 9.0, 9.0])  # warming up is slow
 
     def step():
         n_called[0] += 1
-        now[0] += next(durations, 0.03)
+        now[0] += 0.03
 
     monkeypatch.setattr(steps.time, "perf_counter", lambda: now[0])
-    rates = measuring._rates(step, torch.device("cpu"), n_warm_up=3, n_repeats=4)
+    rates = measuring._rates(step, torch.device("cpu"), n_repeats=4)
     assert rates == pytest.approx([1 / 0.03] * 4)
     # 1, 2, 4 and 8 steps until they fill 0.2 s, then 8 for each repeat.
-    assert n_called[0] == 3 + (1 + 2 + 4 + 8) + 4 * 8
+    assert n_called[0] == (1 + 2 + 4 + 8) + 4 * 8
+
+
+@pytest.mark.usefixtures("short")
+def test_warming_up_counts_neither_for_speed_nor_for_memory(monkeypatch):
+    """While cuDNN looks for the fastest kernels, steps are slow and take more memory."""
+    told: list[str] = []
+
+    def steps_of(kind):
+        return lambda *_: lambda: told.append(kind)
+
+    def rates(*_):
+        told.append("clock")
+        return [1.0]
+
+    monkeypatch.setattr(measuring, "inference_step", steps_of("predict"))
+    monkeypatch.setattr(measuring, "training_step", steps_of("train"))
+    monkeypatch.setattr(measuring.PeakMemory, "restart", lambda _: told.append("restart"))
+    monkeypatch.setattr(measuring, "_rates", rates)
+    _measure(n_warm_up=2)
+    assert told == ["predict"] * 2 + ["restart", "clock"] + ["train"] * 2 + ["restart", "clock"]
+
+
+def test_a_step_whose_gradient_overflows_goes_on():
+    """As a fit does, which in float16 then lowers its scale; to ask would wait for the GPU."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    plan = _recipe().model_copy(update={"gradient_clip": 1.0})
+    machine = MachineSpec(accelerator="cpu")
+    labels = torch.tensor([0, 1, 2])
+    batch = (torch.full((3, 1, 8, 8), torch.inf), labels)
+    training = Training(network, plan, n_steps=1, seed=0)
+    steps.training_step(steps.open_fabric(machine, "32-true"), training, batch)()
+    assert not network[1].weight.isfinite().all()
 
 
 @pytest.mark.usefixtures("short")

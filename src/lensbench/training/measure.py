@@ -132,16 +132,18 @@ def measure(
         batch = random_batch(batch_size, image_shape, len(classes), device)
 
         def rates(step: Callable[[], object]) -> Throughput:
-            repeats = _rates(step, device, n_warm_up, n_repeats)
+            for _ in range(n_warm_up):
+                step()
+            # While cuDNN looks for the fastest kernels it takes memory that later steps do not.
+            memory.restart()
+            repeats = _rates(step, device, n_repeats)
             return Throughput(
                 repeats=tuple(batch_size * rate for rate in repeats), batch_size=batch_size
             )
 
         # The peak of a CPU's process never falls, so what takes less comes first.
-        memory.restart()
         inference = rates(inference_step(training, batch))
         inference_peak = memory.bytes()
-        memory.restart()
         trained = rates(training_step(open_fabric(machine, execution.precision), training, batch))
         return MeasuredCost(
             **dict(cost),
@@ -157,12 +159,8 @@ def _untrained(identifier: str) -> ModelSpec:
     return ModelSpec(identifier=identifier, pretrained=False)
 
 
-def _rates(
-    step: Callable[[], object], device: torch.device, n_warm_up: int, n_repeats: int
-) -> list[float]:
+def _rates(step: Callable[[], object], device: torch.device, n_repeats: int) -> list[float]:
     """Return steps per second of each repeat."""
-    for _ in range(n_warm_up):
-        step()
     n_steps = 1
     while seconds(step, n_steps, device) < _REPEAT_SECONDS:
         n_steps *= 2

@@ -13,6 +13,7 @@ import torch
 from lensbench.config import MachineSpec
 from lensbench.data.batches import Batch
 from lensbench.errors import ConfigError
+from lensbench.training.float32 import exact_float32
 from lensbench.training.module import Training
 from lensbench.training.quiet import quiet
 from lensbench.zoo.build import ImageShape
@@ -52,7 +53,8 @@ def training_step(fabric: lightning.Fabric, training: Training, batch: Batch) ->
         optimizer.zero_grad()
         fabric.backward(loss)
         if clip != "none":
-            fabric.clip_gradients(training, optimizer, max_norm=clip)
+            # An error would want to know the norm on the host, and wait for the device.
+            fabric.clip_gradients(training, optimizer, max_norm=clip, error_if_nonfinite=False)
         optimizer.step()
         n_steps += 1
         training.follow(n_steps)
@@ -65,7 +67,7 @@ def inference_step(training: Training, batch: Batch) -> Callable[[], None]:
     training.eval()
 
     def step() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), exact_float32():
             training.predict_step(batch, 0)
 
     return step
