@@ -28,7 +28,7 @@ import tyro
 import lensbench
 from lensbench.choices import choose_models
 from lensbench.comparison.compare import Entry
-from lensbench.config import DataSpec, MachineSpec, recipe_for
+from lensbench.config import DataSpec, MachineSpec, ModelSpec, recipe_for
 from lensbench.data.pack import open_or_build_pack
 from lensbench.runs.record import RunRecord
 from lensbench.simulation import CLASSES
@@ -125,7 +125,8 @@ def plan(
     A fifth of the time of the steps is for validation and for what the loop itself takes.
     """
     name = str(resolve(choose_models([model], with_batch_sizes=False)[0].identifier))
-    recipe = lensbench.choose_recipe(recipe_for("lensbench", name), batch_size=batch_size)
+    start = ModelSpec(identifier=name, pretrained=False)
+    recipe = lensbench.choose_recipe(recipe_for("lensbench", start), batch_size=batch_size)
     subject = (name, recipe, CLASSES, shape)
     machine = MachineSpec(threads=threads, compile="no")
     way = fastest_execution(*subject, machine)

@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 
 import lensbench
 from lensbench.choices import choose_models
-from lensbench.config import DataSpec, MachineSpec, Recipe, SplitSpec, recipe_for
+from lensbench.config import DataSpec, MachineSpec, ModelSpec, Recipe, SplitSpec, recipe_for
 from lensbench.data.pack import open_or_build_pack
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
@@ -99,7 +99,9 @@ def main(
         table: Train nothing, and make the table of the lines that are there.
     """
     (row,) = choose_models([model], with_batch_sizes=False)
-    changes = _changes(recipe_for(BASE, str(row.model)))
+    # Weights are random, since those of the libraries cannot be had everywhere.
+    plan = recipe_for(BASE, ModelSpec(identifier=str(row.model)))
+    changes = _changes(plan)
     data = lensbench.simulate(
         folder / "data", population=population, n_train=n_train, n_val=20, processes=1
     )
@@ -110,7 +112,7 @@ def main(
         lensbench.run(
             spec,
             [f"{name.translate(_FILE_NAME)}={model}"],
-            recipe="lensbench",
+            recipe=plan,
             out=runs,
             pretrained=False,
             split=SplitSpec(validation_fraction=0.4),
@@ -225,10 +227,11 @@ def _report(lines: list[Line], runs: Path, task: str, out: Path | None) -> None:
         [
             f"{task}: {ours.split.n_train:,} images to train, judged on "
             f"{ours.split.n_validation:,} validation images; {record.machine}, torch "
-            f"{torch.__version__}. Random initial weights. Each line is the recipe with one thing "
-            "changed, one view of each image but where it says eight; differences are from the "
-            "first line, on the same images, with their uncorrected p-values (DeLong), which know "
-            "nothing of the noise of training: the line of another seed tells how large that is.",
+            f"{torch.__version__}. The recipe as it is for pretrained weights, from random ones. "
+            "Each line is the recipe with one thing changed, one view of each image but where it "
+            "says eight; differences are from the first line, on the same images, with their "
+            "uncorrected p-values (DeLong), which know nothing of the noise of training: the line "
+            "of another seed tells how large that is.",
             "",
             "| changed | on the command line | macro AUC | difference | log loss |",
             "|" + " --- |" * 5,

@@ -79,13 +79,24 @@ def test_every_recipe_says_what_to_expect():
 
 
 def test_a_recipe_suits_the_family_of_a_model():
-    plain = recipe_for("lensbench", "torchvision/resnet18")
+    plain = recipe_for("lensbench", ModelSpec(identifier="torchvision/resnet18"))
     assert plain == RECIPES["lensbench"]
-    vit = recipe_for("lensbench", "timm/vit_tiny_patch16_224")
+    vit = recipe_for("lensbench", ModelSpec(identifier="timm/vit_tiny_patch16_224"))
     assert vit.layer_decay < 1
     assert vit.learning_rate < plain.learning_rate
     for name in ("timm/vit_tiny_patch16_224", "torchvision/resnet18"):
-        assert recipe_for("contract", name) == CONTRACT
+        assert recipe_for("contract", ModelSpec(identifier=name)) == CONTRACT
+
+
+def test_all_layers_of_random_weights_have_one_rate(tmp_path):
+    name = "timm/vit_tiny_patch16_224"
+    trained = recipe_for("lensbench", ModelSpec(identifier=name))
+    for start, decay in (
+        (ModelSpec(identifier=name, pretrained=False), 1),
+        (ModelSpec(identifier=name, pretrained=False, weights=tmp_path), trained.layer_decay),
+    ):
+        found = recipe_for("lensbench", start)
+        assert found == trained.model_copy(update={"layer_decay": decay})
 
 
 def test_what_a_recipe_changes_for_families_are_settings_that_exist():

@@ -164,6 +164,7 @@ def test_a_failure_is_recorded_and_the_next_model_goes_on(go, monkeypatch):
 
 
 def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(go, monkeypatch, tmp_path):
+    monkeypatch.setattr("lensbench.training.checkpoints.SECONDS_BETWEEN_EPOCHS", 0)
     _, _, whole = go(out=tmp_path / "whole")
     step = Training.training_step
 
@@ -413,8 +414,10 @@ def test_families_have_settings_of_their_own_and_a_user_the_last_word(go, monkey
         go([f"resnet={TINY}", "vit=timm/vit_tiny_patch16_224"], recipe="lensbench", **changes)
         return {job.config.name: job.config.recipe for job in jobs}
 
-    plain, mine = plans(), plans(layer_decay=1.0)
-    assert plain["resnet"].layer_decay == 1
-    assert plain["vit"].layer_decay < 1
-    assert mine["vit"].layer_decay == 1
+    plain, mine = plans(), plans(warm_up=0.02)
+    assert plain["vit"].learning_rate < plain["resnet"].learning_rate
+    assert plain["vit"].warm_up > plain["resnet"].warm_up > 0.02
+    assert mine["vit"].warm_up == 0.02
     assert mine["vit"].learning_rate == plain["vit"].learning_rate
+    # These start from random weights.
+    assert plain["vit"].layer_decay == 1

@@ -21,6 +21,7 @@ from lensbench.config import (
     DataSpec,
     JudgeSpec,
     MachineSpec,
+    ModelSpec,
     Recipe,
     RunConfig,
     Selection,
@@ -223,16 +224,13 @@ def run(
     # Seed by seed, so that what is finished after an interruption is a whole comparison.
     for replicate, row in itertools.product(range(seeds), rows):
         model = str(resolve(row.identifier))
-        own = recipe_for(recipe, model) if isinstance(recipe, str) else recipe
+        start = ModelSpec(identifier=model, pretrained=pretrained, weights=weights)
+        own = recipe_for(recipe, start) if isinstance(recipe, str) else recipe
         settings = {
             "name": f"{row.desc}-seed{seed + replicate}" if replicate else row.desc,
             "group": row.desc if replicate else group,
             "data": data_spec(data),
-            "model": {
-                "identifier": model,
-                "pretrained": pretrained,
-                "weights": weights,
-            },
+            "model": start,
             "recipe": choose_recipe(own, **({"batch_size": row.batch_size} | changes)),
             "split": split,
             "machine": machine,

@@ -58,7 +58,10 @@ def run_by(command: str, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
         {},
         {"recipe": QUICK, "seed": 43, "name": "ResNet18-seed43", "group": "ResNet18"},
         {"recipe": LENSBENCH},
-        {"recipe": recipe_for("lensbench", VIT), "model": ModelSpec(identifier=VIT)},
+        *(
+            {"recipe": recipe_for("lensbench", model), "model": model}
+            for model in (ModelSpec(identifier=VIT), ModelSpec(identifier=VIT, pretrained=False))
+        ),
         {"recipe": LENSBENCH, "model": ModelSpec(identifier=VIT)},
         {"judge": JudgeSpec(level=0.9, n_resamples=500)},
         {"model": ModelSpec(identifier="torchvision/resnet101")},

@@ -39,7 +39,7 @@ def pack(tmp_path: Path) -> Pack:
 def test_a_classifier_learns_a_handful_of_images_by_heart(pack, tmp_path, identifier):
     """With the recipe as it suits its family, but nothing drawn and more of each step."""
     name = str(resolve(identifier))
-    recipe = recipe_for("lensbench", name).model_copy(
+    recipe = recipe_for("lensbench", ModelSpec(identifier=name, pretrained=False)).model_copy(
         update={
             "symmetry": "none",
             "rotation_degrees": 0.0,

@@ -32,7 +32,7 @@ def reproducing_command(config: RunConfig, environment: Environment | None = Non
             steps were computed, and with how many threads of a CPU.
     """
     known = config.recipe.name if config.recipe.name in RECIPES else CONTRACT.name
-    recipe = recipe_for(known, config.model.identifier)
+    recipe = recipe_for(known, config.model)
     words = ["lensbench", "train"]
     words += ["--data", str(config.data.path), "--model", config.model.identifier]
     words += ["--name", config.name, "--recipe", recipe.name, "--seed", str(config.seed)]

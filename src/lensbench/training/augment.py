@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -27,10 +28,8 @@ def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
         shape.
     """
     if recipe.symmetry != "none":
-        images = _maybe(images, images.flip(-1), generator)
-        images = _maybe(images, images.flip(-2), generator)
-    if recipe.symmetry == "d4" and images.shape[-1] == images.shape[-2]:
-        images = _maybe(images, images.transpose(-1, -2), generator)
+        square = images.shape[-1] == images.shape[-2]
+        images = _moved(images, 3 if recipe.symmetry == "d4" and square else 2, generator)
     if recipe.rotation_degrees or recipe.shift or recipe.scale:
         images = _resample(images, draw_affine(len(images), recipe, generator))
     return images
@@ -74,12 +73,15 @@ def sampling_grid(
     height, width = size
     # Both sides span [-1, 1] whatever their lengths, so a turn has to be told their ratio.
     sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]])
-    columns, rows = (
-        (2 * torch.arange(n, dtype=matrices.dtype, device=device) + 1) / n - 1
-        for n in (width, height)
-    )
+    columns, rows = (_centres(n, matrices.dtype, device) for n in (width, height))
     of_column, of_row, shift = _send(matrices * sides, device)[..., None, None].unbind(2)
     return (of_column * columns + (of_row * rows[:, None] + shift)).permute(0, 2, 3, 1)
+
+
+@functools.lru_cache(maxsize=8)
+def _centres(n_pixels: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return the (n_pixels,) coordinates of pixels in a frame that spans [-1, 1]."""
+    return (2 * torch.arange(n_pixels, dtype=dtype, device=device) + 1) / n_pixels - 1
 
 
 def _resample(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
@@ -96,9 +98,27 @@ def _resample(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     return images.index_copy(0, index, resampled)
 
 
-def _maybe(images: torch.Tensor, changed: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    heads = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(_send(heads, images.device)[:, None, None, None], changed, images)
+def _moved(images: torch.Tensor, n_bits: int, generator: torch.Generator) -> torch.Tensor:
+    """Apply a symmetry drawn for each image: of the four flips, or with three bits of D4."""
+    drawn = torch.randint(2**n_bits, (len(images),), generator=generator)
+    pixels = _origins(images.shape[-2], images.shape[-1], n_bits, images.device)
+    origins = pixels[_send(drawn, images.device)][:, None].expand(-1, images.shape[1], -1)
+    return images.flatten(2).gather(2, origins).view_as(images)
+
+
+@functools.lru_cache(maxsize=8)
+def _origins(height: int, width: int, n_bits: int, device: torch.device) -> torch.Tensor:
+    """Return (2^n_bits, H * W) int64: which pixel each pixel of a moved image was.
+
+    The bits of the first index, from the lowest, flip columns, flip rows and then transpose.
+    """
+    pixels = torch.arange(height * width).reshape(height, width)
+    moved = []
+    for drawn in range(2**n_bits):
+        image = pixels.flip(-1) if drawn & 1 else pixels
+        image = image.flip(-2) if drawn & 2 else image
+        moved.append((image.T if drawn & 4 else image).flatten())
+    return torch.stack(moved).to(device)
 
 
 def _send(draws: torch.Tensor, device: torch.device) -> torch.Tensor:
