@@ -18,24 +18,28 @@ class _Convolution(nn.Module):
     Args:
         group: The poses.
         n_inputs: Channels that each pose of a filter sees.
-        shape: Of the filters, before the coefficients of each: (F_out, ...).
+        shape: Of the coefficients: (F_out, ..., N) for N free filters.
+        basis: (..., |G| * ... * k * k), what the coefficients are multiplied with, so that one
+            product makes a weight.
         size: Odd number of pixels k along a side of the filters.
 
     Attributes:
-        coefficients: (*shape, N), the free numbers.
+        coefficients: The free numbers.
     """
 
-    def __init__(self, group: Group, n_inputs: int, shape: tuple[int, ...], size: int) -> None:
+    def __init__(
+        self, group: Group, n_inputs: int, shape: tuple[int, ...], basis: Tensor, size: int
+    ) -> None:
         super().__init__()
-        poses = posed_filters(group, size)
-        n_filters = poses.shape[1]
+        self.coefficients = nn.Parameter(torch.empty(shape))
         # The filters have unit norm: N coefficients bring the k * k taps to the sum of variances
         # that He et al. (2015, arXiv:1502.01852), eq. 10, ask for.
-        self.coefficients = nn.Parameter(torch.empty(*shape, n_filters))
-        nn.init.normal_(self.coefficients, std=math.sqrt(2 / (n_inputs * n_filters)))
-        self.poses: Tensor
+        nn.init.normal_(self.coefficients, std=math.sqrt(2 / (n_inputs * shape[-1])))
+        self.basis: Tensor
         # Constants, not weights: kept out of the state, moved with the module.
-        self.register_buffer("poses", poses, persistent=False)
+        self.register_buffer("basis", basis, persistent=False)
+        self._order = group.order
+        self._size = size
 
     def weight(self) -> Tensor:
         """Return the filters of all poses: (C_out, C_in, k, k)."""
@@ -67,11 +71,16 @@ class LiftingConv(_Convolution):
     """
 
     def __init__(self, group: Group, n_channels: int, n_fields: int, size: int) -> None:
-        super().__init__(group, n_channels, (n_fields, n_channels), size)
+        poses = posed_filters(group, size)
+        # Filter n in pose g is at [n, (g, y, x)].
+        basis = poses.movedim(1, 0).flatten(1)
+        super().__init__(group, n_channels, (n_fields, n_channels, len(basis)), basis, size)
 
     def weight(self) -> Tensor:
         """Return R_g psi[o, c] at [(o, g), c]: (F * |G|, C, k, k)."""
-        return torch.einsum("ocn,gnyx->ogcyx", self.coefficients, self.poses).flatten(0, 1)
+        filters = self.coefficients @ self.basis
+        poses = torch.unflatten(filters, 2, (self._order, self._size, self._size))
+        return poses.movedim(2, 1).flatten(0, 1)
 
 
 class GroupConv(_Convolution):
@@ -89,14 +98,20 @@ class GroupConv(_Convolution):
 
     def __init__(self, group: Group, n_inputs: int, n_fields: int, size: int) -> None:
         order = group.order
-        super().__init__(group, n_inputs * order, (n_fields, n_inputs, order), size)
-        self.quotients: Tensor
-        self.register_buffer("quotients", group.quotients(), persistent=False)
+        poses = posed_filters(group, size)
+        # Filter n in pose g is at [(g^-1 h, n), (g, h, y, x)], among zeros. To pick g^-1 h by an
+        # index would be less arithmetic, but the gradient of an index is a sort on a GPU.
+        picked = functional.one_hot(group.quotients(), order).to(poses.dtype)
+        basis = torch.einsum("ghq,gnyx->qnghyx", picked, poses).flatten(2).flatten(0, 1)
+        shape = (n_fields, n_inputs, order, poses.shape[1])
+        super().__init__(group, n_inputs * order, shape, basis, size)
 
     def weight(self) -> Tensor:
         """Return R_g psi[o, i, g^-1 h] at [(o, g), (i, h)]: (F_out * |G|, F_in * |G|, k, k)."""
-        seen = self.coefficients[:, :, self.quotients]
-        return torch.einsum("oighn,gnyx->ogihyx", seen, self.poses).flatten(2, 3).flatten(0, 1)
+        filters = self.coefficients.flatten(2) @ self.basis
+        sides = (self._order, self._order, self._size, self._size)
+        poses = torch.unflatten(filters, 2, sides)
+        return poses.movedim(2, 1).flatten(2, 3).flatten(0, 1)
 
 
 class FieldNorm(nn.BatchNorm3d):
