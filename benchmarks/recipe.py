@@ -140,7 +140,7 @@ def main(
 def _changes(recipe: Recipe) -> Changes:
     """Return all lines, with those that depend on what the recipe is for the model."""
     rates = {
-        "rate x 3": {"learning_rate": 3 * recipe.learning_rate},
+        "rate x 3": {"learning_rate": round(3 * recipe.learning_rate, 6)},
         "rate / 3": {"learning_rate": round(0.3 * recipe.learning_rate, 6)},
     }
     layers = {"one rate for all layers": {"layer_decay": 1.0}} if recipe.layer_decay < 1 else {}

@@ -323,6 +323,7 @@ _OF_FAMILIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "lensbench": {
         "timm/vit_*": {"learning_rate": 5e-4, "layer_decay": 0.75, "warm_up": 0.1},
         "transformers/*convnextv2*": {"learning_rate": 5e-4},
+        "lensbench/*": {"learning_rate": 3e-3},
         "lensbench/d4_*": {"test_time_augmentation": "none"},  # all views give the same logits
     }
 }
