@@ -31,6 +31,7 @@ from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
 from lensbench.training.fit import predict
 from lensbench.zoo.build import load_classifier
+from lensbench.zoo.names import resolve
 
 BASE = "lensbench"
 OTHER_SEED = "another seed"
@@ -100,7 +101,7 @@ def main(
     """
     (row,) = choose_models([model], with_batch_sizes=False)
     # Weights are random, since those of the libraries cannot be had everywhere.
-    plan = recipe_for(BASE, ModelSpec(identifier=str(row.model)))
+    plan = recipe_for(BASE, ModelSpec(identifier=str(resolve(row.identifier))))
     changes = _changes(plan)
     data = lensbench.simulate(
         folder / "data", population=population, n_train=n_train, n_val=20, processes=1
