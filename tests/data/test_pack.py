@@ -122,31 +122,32 @@ def test_an_interrupted_build_leaves_no_pack(spec, monkeypatch):
     assert left(spec) == []
 
 
-BUILD_SLOWLY = """
-import sys, time
+BUILD_WHEN_TOLD = """
+import sys
 from pathlib import Path
 from lensbench.config import DataSpec
 from lensbench.data import audit
 from lensbench.data.pack import open_or_build_pack
 
 survey = audit.survey
-def slow(catalogue, source, sink):
+def waiting(catalogue, source, sink):
     def watched(row, image):
         sink(row, image)
-        print(row, flush=True)
-        time.sleep(float(sys.argv[3]))
+        if row == 0:
+            print(row, flush=True)
+            sys.stdin.readline()
     return survey(catalogue, source, watched)
-audit.survey = slow
+audit.survey = waiting
 pack = open_or_build_pack(DataSpec(path=Path(sys.argv[1]), cache=Path(sys.argv[2])))
 print("fingerprint", pack.fingerprint)
 """
 
 
-def building(spec, seconds_per_image: float) -> subprocess.Popen:
-    """Build the pack in another process, which says so after each image."""
-    arguments = [str(spec.path), str(spec.cache), str(seconds_per_image)]
+def building(spec) -> subprocess.Popen:
+    """Build the pack in another process, which after the first image says so and waits."""
     return subprocess.Popen(
-        [sys.executable, "-c", BUILD_SLOWLY, *arguments],
+        [sys.executable, "-c", BUILD_WHEN_TOLD, str(spec.path), str(spec.cache)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -154,7 +155,7 @@ def building(spec, seconds_per_image: float) -> subprocess.Popen:
 
 
 def test_a_killed_build_leaves_no_pack_and_the_next_clears_it_away(spec):
-    process = building(spec, 60)
+    process = building(spec)
     assert process.stdout.readline() == "0\n"
     process.kill()
     process.communicate(timeout=30)
@@ -169,13 +170,13 @@ def test_a_killed_build_leaves_no_pack_and_the_next_clears_it_away(spec):
 
 
 def test_of_two_processes_one_builds_and_the_other_waits(spec):
-    first = building(spec, 0.05)
+    first = building(spec)
     assert first.stdout.readline() == "0\n"
-    second = building(spec, 0.05)
-    said = [process.communicate(timeout=60) for process in (first, second)]
+    second = building(spec)
+    assert f"another process is packing {spec.path}; waiting" in second.stderr.readline()
+    said = [process.communicate("go on\n", timeout=60)[0] for process in (first, second)]
     assert [process.returncode for process in (first, second)] == [0, 0]
-    assert said[0][0].splitlines()[-1] == said[1][0].strip()  # the second read no image itself
-    assert f"another process is packing {spec.path}; waiting" in said[1][1]
+    assert said[0] == said[1]  # its pack; the second read no image itself
     assert left(spec) == [build(spec).folder]
 
 
