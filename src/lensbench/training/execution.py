@@ -176,9 +176,9 @@ def resumed_execution(folder: Path) -> Execution | None:
 def allowed_ways(recipe: Recipe, machine: MachineSpec, device: torch.device) -> list[Execution]:
     """Return what is allowed, the preferred first.
 
-    On two CPU cores at 150 px, channels last in float32 took 0.6 to 0.8 of the time of the usual
-    order with MobileNetV3, EfficientNet and deep ResNets, 0.9 to 1 with shallow ones, and as long
-    with ConvNeXtV2 and ViT (`benchmarks/training.py --parts ways`). On MPS the backward pass of a
+    On two CPU cores at 150 px, channels last in float32 took 0.6 to 0.9 of the time of the usual
+    order with MobileNetV3, EfficientNet and ResNet50, and about as long with shallow ResNets,
+    ConvNeXtV2 and ViT (`benchmarks/training.py --parts ways`). On MPS the backward pass of a
     convolution was 30 times slower so (pytorch/pytorch#193349).
     """
     precisions: Sequence[Precision] = ("32-true",)
