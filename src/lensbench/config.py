@@ -293,8 +293,8 @@ QUICK = Recipe(
     learning_rate=3e-3,
     gradient_clip=1.0,
     expected="ResNet18 from random weights has a macro AUC of 0.98 to 0.99 on the simulated "
-    "population demo (1,890 images of 64 px, two minutes on two CPU cores) and 0.998 on DeepLense's two-class "
-    "set of 2020 (6,000 images of 150 px, 25 minutes on two busy cores).",
+    "population demo (1,890 images of 64 px, two minutes on two CPU cores) and 0.998 on "
+    "DeepLense's two-class set of 2020 (6,000 images of 150 px, 25 minutes on two busy cores).",
 )
 
 LENSBENCH = Recipe(
