@@ -552,8 +552,11 @@ def test_what_goes_wrong_in_another_process_is_told_as_here(tmp_path, small_bloc
 
 
 SIMULATE = """
+import signal
 import sys
 from pathlib import Path
+# Of a shell's background job, all that it starts ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from lensbench.simulation import DEMO, simulate
 from lensbench.simulation import block
 block._N_IMAGES = 10
