@@ -15,7 +15,6 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -125,13 +124,15 @@ def main(
     made = [
         name for name in changes if (runs / name.translate(_FILE_NAME) / "record.json").exists()
     ]
-    lines = [_line(runs, name, name.translate(_FILE_NAME), changes[name]) for name in made]
-    if _one_view(runs, BASE) != _all_views(runs, BASE):
-        eight = _all_views(runs, BASE)
-        lines.insert(1, _line(runs, "eight views of each image", BASE, predictions=eight))
+    lines = [
+        _line(runs, name, _one_view(runs, name.translate(_FILE_NAME)), changes[name])
+        for name in made
+    ]
+    eight = _all_views(runs, BASE)
+    if _one_view(runs, BASE) != eight:
+        lines.insert(1, _line(runs, "eight views of each image", eight, {}))
     if OTHER_SEED in made:
-        _soup(runs, spec)
-        lines.append(_line(runs, "mean of weights of both seeds", "soup"))
+        lines.append(_line(runs, "mean of weights of both seeds", _soup(runs, spec), {}))
     _report(lines, runs, f"{model}, {epochs} epochs, population {population}", out)
     missing = [name for name in changes if name not in made]
     if missing:
@@ -161,8 +162,8 @@ def _one_view(runs: Path, name: str) -> Path:
 _FILE_NAME = str.maketrans({"/": "-", ",": "", "%": "percent"})
 
 
-def _soup(runs: Path, data: DataSpec) -> None:
-    """Predict by the mean of the weights of two seeds.
+def _soup(runs: Path, data: DataSpec) -> Path:
+    """Predict by the mean of the weights of two seeds, and return where the predictions are.
 
     Wortsman et al. (2022, arXiv:2203.05482) average fits that began with the same pretrained
     weights; these did not, and there is no reason why it should work.
@@ -183,19 +184,15 @@ def _soup(runs: Path, data: DataSpec) -> None:
     plan = record.lensbench.run.recipe.model_copy(update={"test_time_augmentation": "none"})
     (logits,) = predict(classifier, pack, rows, plan, MachineSpec())
     soup = Predictions(alone.ids, alone.labels, logits.astype(np.float64), alone.classes)
-    soup.save(_all_views(runs, "soup"))
+    path = _all_views(runs, "soup")
+    soup.save(path)
+    return path
 
 
-def _line(
-    runs: Path,
-    what: str,
-    name: str,
-    changes: Mapping[str, Any] = MappingProxyType({}),
-    predictions: Path | None = None,
-) -> Line:
-    """Judge predictions, by default those of one view, and test them against the recipe's."""
+def _line(runs: Path, what: str, predictions: Path, changes: Mapping[str, Any]) -> Line:
+    """Judge predictions, and test them against those that the recipe makes of one view."""
     base = _one_view(runs, BASE)
-    files = [f"changed={predictions or _one_view(runs, name)}", f"base={base}"]
+    files = [f"changed={predictions}", f"base={base}"]
     comparison = lensbench.evaluate(files)
     loss = lensbench.evaluate(files[:1], metric="log_loss")
     changed = next(entry for entry in comparison.entries if entry.name == "changed")

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as nn
 
 from lensbench.config import Recipe
+from lensbench.training.views import d4_views
 
 
 def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
@@ -28,8 +29,8 @@ def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
         shape.
     """
     if recipe.symmetry != "none":
-        square = images.shape[-1] == images.shape[-2]
-        images = _moved(images, 3 if recipe.symmetry == "d4" and square else 2, generator)
+        turned = recipe.symmetry == "d4" and images.shape[-1] == images.shape[-2]
+        images = _move_exactly(images, turned=turned, generator=generator)
     if recipe.rotation_degrees or recipe.shift or recipe.scale:
         images = _resample(images, draw_affine(len(images), recipe, generator))
     return images
@@ -98,27 +99,22 @@ def _resample(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
     return images.index_copy(0, index, resampled)
 
 
-def _moved(images: torch.Tensor, n_bits: int, generator: torch.Generator) -> torch.Tensor:
-    """Apply a symmetry drawn for each image: of the four flips, or with three bits of D4."""
-    drawn = torch.randint(2**n_bits, (len(images),), generator=generator)
-    pixels = _origins(images.shape[-2], images.shape[-1], n_bits, images.device)
-    origins = pixels[_send(drawn, images.device)][:, None].expand(-1, images.shape[1], -1)
-    return images.flatten(2).gather(2, origins).view_as(images)
+def _move_exactly(
+    images: torch.Tensor, *, turned: bool, generator: torch.Generator
+) -> torch.Tensor:
+    """Move the pixels of each image by a flip, or an element of D4, that is drawn for it."""
+    origins = _origins(images.shape[-2], images.shape[-1], images.device, turned=turned)
+    drawn = torch.randint(len(origins), (len(images),), generator=generator)
+    chosen = origins[_send(drawn, images.device)][:, None].expand(-1, images.shape[1], -1)
+    return images.flatten(2).gather(2, chosen).view_as(images)
 
 
 @functools.lru_cache(maxsize=8)
-def _origins(height: int, width: int, n_bits: int, device: torch.device) -> torch.Tensor:
-    """Return (2^n_bits, H * W) int64: which pixel each pixel of a moved image was.
-
-    The bits of the first index, from the lowest, flip columns, flip rows and then transpose.
-    """
-    pixels = torch.arange(height * width).reshape(height, width)
-    moved = []
-    for drawn in range(2**n_bits):
-        image = pixels.flip(-1) if drawn & 1 else pixels
-        image = image.flip(-2) if drawn & 2 else image
-        moved.append((image.T if drawn & 4 else image).flatten())
-    return torch.stack(moved).to(device)
+def _origins(height: int, width: int, device: torch.device, *, turned: bool) -> torch.Tensor:
+    """Return (4 or 8, H * W) int64: which pixel each pixel of a moved image was."""
+    pixels = torch.arange(height * width, device=device).reshape(1, 1, height, width)
+    flips = torch.stack([pixels.flip(axes) for axes in ((), (-1,), (-2,), (-2, -1))])
+    return (d4_views(pixels) if turned else flips).flatten(1)
 
 
 def _send(draws: torch.Tensor, device: torch.device) -> torch.Tensor:
