@@ -1,14 +1,16 @@
 """Many runs: what is skipped, resumed, retried and kept."""
 
 import json
+import re
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from lensbench import api, sweep
+from lensbench import api, cli, sweep
 from lensbench.config import DataSpec, MachineSpec, SplitSpec
 from lensbench.errors import ConfigError, DatasetError, WeightsError
 from lensbench.outcome import Predictions
@@ -35,7 +37,10 @@ def go(make_dataset, tmp_path):
             "say": said.append,
         }
         spec = DataSpec(path=data, cache=tmp_path / "cache")
-        result = api.run(spec, list(models), **(settings | changes))
+        try:
+            result = api.run(spec, list(models), **(settings | changes))
+        except api.Interrupted as interrupted:
+            result = interrupted.result
         return {o.job.config.name: o.what for o in result.outcomes}, said, result
 
     run.data = data
@@ -269,6 +274,30 @@ def test_a_plot_that_fails_does_not_undo_a_run(go, monkeypatch):
     assert fates == {"one": "trained"}
     assert RunRecord.read(go.out / "one/record.json").is_completed
     assert any("plots could not be drawn" in line for line in said)
+
+
+def test_who_stops_a_sweep_stops_the_script_that_made_it(go, monkeypatch, capsys):
+    """With the exit status of an interrupted process, the table so far, and a checkpoint."""
+    step = Training.training_step
+
+    def terminated(self, batch, index):
+        signal.raise_signal(signal.SIGTERM)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Training, "training_step", terminated)
+    # Steps that are only measured would be the first ones.
+    machine = MachineSpec(precision="32-true", memory_format="contiguous", compile="no")
+    settings = {"recipe": "quick", "out": go.out, "pretrained": False, "machine": machine}
+    spec = DataSpec(path=go.data, cache=go.out.parent / "cache")
+    models = [f"one={TINY}", f"two={OTHER}"]
+    with pytest.raises(SystemExit) as ended:
+        cli.finish(lambda: cli.show(api.run(spec, models, **settings)))
+    assert ended.value.code == 130
+    shown = capsys.readouterr().out
+    assert re.search("one.*interrupted", shown)
+    assert re.search("two.*not started", shown)
+    assert (go.out / "one/unfinished/last.ckpt").exists()
+    assert issubclass(api.Interrupted, KeyboardInterrupt)
 
 
 def test_an_interrupted_run_does_not_go_on_with_other_images(go, monkeypatch):

@@ -8,6 +8,7 @@ Nothing heavy happens at import.
 
 from lensbench.api import (
     EnsembleResult,
+    Interrupted,
     SweepResult,
     compare,
     ensemble,
@@ -47,6 +48,7 @@ __all__ = [
     "DataSpec",
     "EnsembleResult",
     "Estimate",
+    "Interrupted",
     "JudgeSpec",
     "LensbenchError",
     "MachineSpec",

@@ -56,6 +56,15 @@ class SweepResult:
     """None if no run is finished."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM ended `run`, which has compared in `result` what was finished."""
+
+    def __init__(self, result: SweepResult) -> None:
+        """Keep the result."""
+        super().__init__("interrupted; the same call goes on from the last checkpoint")
+        self.result = result
+
+
 @dataclass(frozen=True)
 class EnsembleResult:
     """An ensemble, where its record lies, and the comparison of it with all candidates."""
@@ -206,6 +215,7 @@ def run(
 
     Raises:
         LensbenchError: Settings, weights or data that cannot be used, before anything is trained.
+        Interrupted: Ctrl-C or SIGTERM; a KeyboardInterrupt with the result so far.
     """
     from lensbench.comparison.compare import compare as compare_records
     from lensbench.reporting.report import write_report
@@ -255,7 +265,10 @@ def run(
             csv_name=layout.csv,
             only_missing=True,
         )
-    return SweepResult(tuple(outcomes), comparison, report)
+    result = SweepResult(tuple(outcomes), comparison, report)
+    if any(outcome.what == "interrupted" for outcome in outcomes):
+        raise Interrupted(result)
+    return result
 
 
 def compare(

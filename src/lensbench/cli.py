@@ -577,7 +577,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def finish(verb: Callable[[], int]) -> NoReturn:
-    """Do something and end the process: 0 to 1 as it says, 2 for an error, 130 after Ctrl-C."""
+    """Do something and end the process: 0 to 1 as it says, 2 for an error, 130 if interrupted."""
     try:
         status = verb()
     except LensbenchError as error:
@@ -586,6 +586,8 @@ def finish(verb: Callable[[], int]) -> NoReturn:
     except OSError as error:
         sys.stderr.write(f"lensbench: {error}\n")
         status = _ERROR
+    except api.Interrupted as interrupted:
+        status = show(interrupted.result)
     except KeyboardInterrupt:
         sys.stderr.write("\nlensbench: interrupted; the same command starts it again\n")
         status = _INTERRUPTED

@@ -49,8 +49,8 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
         say: Takes each line of news.
 
     Returns:
-        One outcome for each job, in their order. After Ctrl-C the current one is `interrupted`
-        and the rest are `not started`.
+        One outcome for each job, in their order. After Ctrl-C or SIGTERM the current one is
+        `interrupted` and the rest are `not started`.
 
     Raises:
         WeightsError: Pretrained weights of one or more models cannot be had.

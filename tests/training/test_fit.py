@@ -1,224 +1,18 @@
-"""Fitting: what resumes, what repeats, what is kept."""
+"""Fitting: what repeats, what is kept, what is predicted."""
 
-from pathlib import Path
-from types import SimpleNamespace
-
-import lightning
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from lensbench.config import MachineSpec, Recipe
-from lensbench.data.pack import Pack
+from lensbench.config import MachineSpec
 from lensbench.errors import ConfigError, TrainingError
 from lensbench.evaluation.auc import one_vs_rest
-from lensbench.training import checkpoints, module
-from lensbench.training.execution import Execution, keep_execution
-from lensbench.training.fit import Fit, fit, predict
+from lensbench.training import module
+from lensbench.training.fit import fit, predict
 from lensbench.training.module import Training
 
-CPU = MachineSpec(accelerator="cpu", precision="32-true", memory_format="contiguous", compile="no")
-
-
-def recipe(**changes) -> Recipe:
-    settings = {
-        "name": "tiny",
-        "epochs": 3,
-        "batch_size": 8,
-        "learning_rate": 0.01,
-        "symmetry": "d4",
-        "rotation_degrees": 10,
-    }
-    return Recipe(**(settings | changes))
-
-
-@pytest.fixture
-def pack(tmp_path: Path) -> Pack:
-    rng = np.random.default_rng(0)
-    labels = np.arange(60) % 3
-    images = rng.random((60, 1, 12, 12), dtype=np.float32)
-    images += labels[:, None, None, None].astype(np.float32)
-    np.savez(tmp_path / "columns.npz", labels=labels.astype(np.int64))
-    return Pack(
-        stored=images,
-        divisors=np.ones(60, dtype=np.float32),
-        findings=(),
-        classes=("a", "b", "c"),
-        fingerprint="",
-        folder=tmp_path,
-        source=tmp_path,
-    )
-
-
-def network() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Dropout(0.2),
-        nn.Flatten(),
-        nn.Linear(400, 3),
-    )
-
-
-def run(pack: Pack, folder: Path, recipe: Recipe, classifier: nn.Module) -> Fit:
-    rows = np.arange(60)
-    return fit(
-        classifier,
-        pack,
-        rows[:40],
-        rows[40:],
-        recipe,
-        machine=CPU,
-        seed=1,
-        folder=folder,
-        cache=folder.parent / "execution.json",
-        label="tiny",
-    )
-
-
-@pytest.fixture
-def checkpoints_after_each_epoch(monkeypatch):
-    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_EPOCHS", 0)
-
-
-@pytest.mark.usefixtures("checkpoints_after_each_epoch")
-@pytest.mark.parametrize("schedule", ["one-cycle", "plateau", "cosine"])
-@pytest.mark.parametrize("stop_after", [1, 2])
-@pytest.mark.parametrize("keep", ["best", "last"])
-def test_a_resumed_fit_ends_as_if_it_had_never_stopped(
-    pack, tmp_path, monkeypatch, schedule, stop_after, keep
-):
-    """From the epoch that it was in, even if its folder was moved meanwhile."""
-    plan = recipe(
-        schedule=schedule,
-        plateau_patience=0,
-        keep=keep,
-        average=0.3 if schedule == "cosine" else 0,
-        warm_up=0.2 if schedule == "cosine" else 0,
-    )
-    whole = network()
-    expected = run(pack, tmp_path / "whole", plan, whole)
-
-    step = Training.training_step
-
-    def interrupted_step(self, batch, index):
-        if self.current_epoch == stop_after and index == 2:
-            raise KeyboardInterrupt
-        return step(self, batch, index)
-
-    monkeypatch.setattr(Training, "training_step", interrupted_step)
-    with pytest.raises(KeyboardInterrupt):
-        run(pack, tmp_path / "halves", plan, network())
-    seen: list[int] = []
-
-    def watched_step(self, batch, index):
-        seen.append(self.current_epoch)
-        return step(self, batch, index)
-
-    monkeypatch.setattr(Training, "training_step", watched_step)
-    (tmp_path / "halves").rename(tmp_path / "moved")
-    resumed = network()
-    history = run(pack, tmp_path / "moved", plan, resumed).history
-
-    assert seen[0] == stop_after
-    assert history == expected.history
-    rows = np.arange(60)
-    np.testing.assert_array_equal(
-        predict(resumed, pack, rows, plan, CPU), predict(whole, pack, rows, plan, CPU)
-    )
-
-
-@pytest.mark.parametrize(
-    ("keep", "stalled", "n_written"), [("last", False, 1), ("last", True, 1), ("best", False, 3)]
-)
-def test_short_epochs_are_not_all_worth_a_checkpoint(
-    pack, tmp_path, monkeypatch, keep, stalled, n_written
-):
-    """The last one is, and all are where the weights of the best one are kept."""
-    written = []
-    save = lightning.Trainer.save_checkpoint
-
-    def watched(self, file, *rest):
-        written.append(self.current_epoch)
-        save(self, file, *rest)
-
-    monkeypatch.setattr(lightning.Trainer, "save_checkpoint", watched)
-    if stalled:
-        values = iter([0.6, 0.5])
-        monkeypatch.setattr(module, "one_vs_rest", lambda *_: SimpleNamespace(macro=next(values)))
-    run(pack, tmp_path, recipe(keep=keep, patience=1 if stalled else "none"), network())
-    assert len(written) == n_written
-    assert written[-1] == (1 if stalled else 2)
-    assert (tmp_path / "last.ckpt").exists()
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-@pytest.mark.parametrize(("epoch", "stop_at"), [(0, 1), (0, 4), (1, 3), (2, 2)])
-def test_a_long_epoch_is_resumed_in_its_middle(
-    pack, tmp_path, monkeypatch, schedule, epoch, stop_at
-):
-    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_CHECKPOINTS", 0)
-    plan = recipe(schedule=schedule, plateau_patience=0, average=0.3 if schedule == "cosine" else 0)
-    whole = network()
-    expected = run(pack, tmp_path / "whole", plan, whole)
-    assert len(pack.stored[:40]) // plan.batch_size == 5
-
-    step = Training.training_step
-    seen: list[tuple[int, int]] = []
-
-    def interrupted_step(self, batch, index):
-        if (self.current_epoch, index) == (epoch, stop_at):
-            raise KeyboardInterrupt
-        return step(self, batch, index)
-
-    def watched_step(self, batch, index):
-        seen.append((self.current_epoch, index))
-        return step(self, batch, index)
-
-    monkeypatch.setattr(Training, "training_step", interrupted_step)
-    with pytest.raises(KeyboardInterrupt):
-        run(pack, tmp_path / "halves", plan, network())
-    monkeypatch.setattr(Training, "training_step", watched_step)
-    resumed = network()
-    history = run(pack, tmp_path / "halves", plan, resumed).history
-
-    assert seen == [(e, i) for e in range(3) for i in range(5)][5 * epoch + stop_at :]
-    assert history == expected.history
-    rows = np.arange(60)
-    np.testing.assert_array_equal(
-        predict(resumed, pack, rows, plan, CPU), predict(whole, pack, rows, plan, CPU)
-    )
-
-
-@pytest.mark.parametrize("epoch", [0, 1, 2])
-@pytest.mark.parametrize("keep", ["best", "last"])
-def test_a_fit_that_stopped_while_validating_validates_that_epoch(
-    pack, tmp_path, monkeypatch, epoch, keep
-):
-    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_CHECKPOINTS", 0)
-    plan = recipe(schedule="plateau", plateau_patience=0, keep=keep)
-    whole = network()
-    expected = run(pack, tmp_path / "whole", plan, whole)
-    validate = Training.validation_step
-
-    def interrupted(self, batch, index):
-        if self.current_epoch == epoch:
-            raise KeyboardInterrupt
-        return validate(self, batch, index)
-
-    monkeypatch.setattr(Training, "validation_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(pack, tmp_path / "halves", plan, network())
-    monkeypatch.setattr(Training, "validation_step", validate)
-    resumed = network()
-    assert run(pack, tmp_path / "halves", plan, resumed).history == expected.history
-    rows = np.arange(60)
-    np.testing.assert_array_equal(
-        predict(resumed, pack, rows, plan, CPU), predict(whole, pack, rows, plan, CPU)
-    )
+from .tiny import CPU, network, recipe, run
 
 
 def test_each_step_draws_anew_and_a_second_fit_draws_the_same(pack, tmp_path, monkeypatch):
@@ -331,14 +125,6 @@ def test_a_missing_accelerator_is_an_error(pack, tmp_path):
             cache=tmp_path / "execution.json",
             label="t",
         )
-
-
-def test_a_damaged_checkpoint_is_set_aside(pack, tmp_path, capsys):
-    (tmp_path / "last.ckpt").write_bytes(b"half a checkp")
-    fitted = run(pack, tmp_path, recipe(), network())
-    assert len(fitted.history.epochs) == 3
-    assert "is damaged" in capsys.readouterr().err
-    assert (tmp_path / "last.damaged").exists()
 
 
 def test_training_that_diverges_is_stopped_and_said(pack, tmp_path):
@@ -496,13 +282,3 @@ def test_clipped_gradients_have_the_norm_that_the_recipe_allows():
     training.configure_gradient_clipping(training.configure_optimizers()["optimizer"], 0.5, None)
     for weight, grad in zip(training.classifier.parameters(), before, strict=True):
         torch.testing.assert_close(weight.grad, grad * 0.5 / norm)
-
-
-def test_how_a_fit_failed_before_its_first_checkpoint_binds_no_other(pack, tmp_path):
-    keep_execution(Execution(precision="bf16-mixed", compiled=True), tmp_path)
-    assert run(pack, tmp_path, recipe(), network()).execution == Execution()
-
-
-def test_a_checkpoint_holds_each_weight_once(pack):
-    training = Training(network(), recipe(), 1, 0)
-    assert {name.partition(".")[0] for name in training.state_dict()} == {"classifier"}

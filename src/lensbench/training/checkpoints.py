@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file, save_file
 
+from lensbench.training.interrupts import StopRequest
 from lensbench.training.module import Training, best_epoch
 
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
@@ -24,40 +25,59 @@ tenths of a second, which are a good part of an epoch on a fast GPU."""
 
 
 class LastStep(ModelCheckpoint):
-    """All that is needed to go on, in `last.ckpt`: after epochs, and in long ones between."""
+    """All that is needed to go on, in `last.ckpt`: after epochs, and in long ones between.
 
-    def __init__(self, folder: Path, *, each_epoch: bool) -> None:
+    Where someone wants the fit to end, it is written first.
+    """
+
+    def __init__(self, folder: Path, *, each_epoch: bool, stop: StopRequest) -> None:
         """Write to a folder.
 
         Args:
             folder: Where.
             each_epoch: Whether no epoch is left out, however short: weights of the best epoch
                 must not be of one that the checkpoint does not know.
+            stop: Whether someone wants the fit to end.
         """
         super().__init__(
             folder, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
         )
         self._file = folder / "last.ckpt"
         self._each_epoch = each_epoch
+        self._stop = stop
         self._clock = time.monotonic()
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Write the state after an epoch, if it is the last one or the last time was long ago."""
+        """Write the state after an epoch, if it is the last one or the last time was long ago.
+
+        Raises:
+            KeyboardInterrupt: The fit is to end here.
+        """
         is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
-        waited = time.monotonic() - self._clock
-        if is_last or self._each_epoch or waited >= SECONDS_BETWEEN_EPOCHS:
+        if is_last or self._each_epoch or self._is_due(SECONDS_BETWEEN_EPOCHS):
             super().on_train_epoch_end(trainer, pl_module)
             self._clock = time.monotonic()
+        if self._stop.made and not is_last:
+            raise KeyboardInterrupt
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        """Write the state after a step, if the last time was long ago."""
+        """Write the state after a step, if the last time was long ago.
+
+        Raises:
+            KeyboardInterrupt: The fit is to end here.
+        """
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return  # the epoch is not over before its validation, after which it is written
-        if time.monotonic() - self._clock >= SECONDS_BETWEEN_CHECKPOINTS:
+        if self._is_due(SECONDS_BETWEEN_CHECKPOINTS):
             trainer.save_checkpoint(self._file)
             self._clock = time.monotonic()
+        if self._stop.made:
+            raise KeyboardInterrupt
+
+    def _is_due(self, seconds: float) -> bool:
+        return self._stop.made or time.monotonic() - self._clock >= seconds
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: there is always one file, wherever the folder is by then."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -14,6 +10,7 @@ from typing import TypeVar, cast
 import lightning
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
@@ -33,6 +30,7 @@ from lensbench.training.execution import (
     resumed_execution,
 )
 from lensbench.training.float32 import exact_float32
+from lensbench.training.interrupts import StopRequest, keyboard_interrupts
 from lensbench.training.module import Training, best_epoch
 from lensbench.training.progress import Progress
 from lensbench.training.quiet import quiet
@@ -85,12 +83,14 @@ def fit(
     Raises:
         ConfigError: The machine lacks the accelerator that was asked for.
         TrainingError: The loss or the logits are no longer finite.
-        KeyboardInterrupt: Ctrl-C; the last checkpoint stays.
+        KeyboardInterrupt: Ctrl-C or SIGTERM. The fit ends after the step that it is in, or the
+            validation, with a checkpoint; a second Ctrl-C ends it at once, with the last one.
     """
     best = BestEpoch(folder)
     keeps_best = recipe.keep == "best"
-    last = LastStep(folder, each_epoch=keeps_best)
-    callbacks = [Progress(label), last, *([best] if keeps_best else [])]
+    stop = StopRequest()
+    last = LastStep(folder, each_epoch=keeps_best, stop=stop)
+    callbacks = [Progress(label), stop, last, *([best] if keeps_best else [])]
 
     def say(line: str) -> None:
         tqdm.write(f"{label}: {line}", sys.stderr)
@@ -120,7 +120,7 @@ def fit(
             compiled=execution.compiled,
         )
         try:
-            with _keyboard_interrupts(trainer):
+            with keyboard_interrupts(trainer):
                 trainer.fit(
                     training,
                     batches,
@@ -130,6 +130,8 @@ def fit(
                 )
         finally:
             images.release()  # the trainer, which knows them, lives until it is collected
+    if stop.made:  # in the last epoch, after which there is nothing to end
+        raise KeyboardInterrupt
     kept_epoch = len(training.epochs)
     if keeps_best:
         kept_epoch = best_epoch(training.epochs)
@@ -168,7 +170,7 @@ def predict(
         trainer = _trainer(machine, "32-true", recipe, [], None)
         # Every row is wanted once: not worth a copy of all of them on the device.
         images = DeviceImages(pack, trainer.strategy.root_device, resident=False)
-        with _keyboard_interrupts(trainer), exact_float32():
+        with keyboard_interrupts(trainer), exact_float32():
             logits = trainer.predict(
                 Training(classifier, recipe, 0, 0), Feeder(images, rows, recipe.batch_size)
             )
@@ -197,6 +199,7 @@ def _trainer(
         return lightning.Trainer(
             accelerator=machine.accelerator,
             devices=1,
+            plugins=LightningEnvironment(),  # one process, whatever a cluster's variables say
             precision=precision,
             benchmark=True,  # shapes do not change, so cuDNN may look for its fastest kernels
             max_epochs=recipe.epochs,
@@ -211,19 +214,3 @@ def _trainer(
         )
     except lightning.fabric.utilities.exceptions.MisconfigurationException as error:
         raise ConfigError(f"accelerator {machine.accelerator!r}: {error}") from error
-
-
-@contextlib.contextmanager
-def _keyboard_interrupts(trainer: lightning.Trainer) -> Iterator[None]:
-    """Let Ctrl-C arrive as KeyboardInterrupt, where Lightning would end the whole process."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if not trainer.interrupted:
-            raise
-        raise KeyboardInterrupt from error
-    finally:
-        if in_main_thread:
-            signal.signal(signal.SIGINT, handler)

@@ -9,6 +9,7 @@ from typing import cast
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from lensbench.config import MachineSpec
 from lensbench.data.batches import Batch
@@ -30,6 +31,7 @@ def open_fabric(machine: MachineSpec, precision: str) -> lightning.Fabric:
             return lightning.Fabric(
                 accelerator=machine.accelerator,
                 devices=1,
+                plugins=LightningEnvironment(),  # one process, whatever a cluster's variables say
                 precision=precision,  # type: ignore[arg-type]
             )
     except (lightning.fabric.utilities.exceptions.MisconfigurationException, RuntimeError) as error:
