@@ -308,7 +308,7 @@ def test_a_tie_says_how_many_images_would_part_it(shared):
     reach = -NormalDist().inv_cdf(0.025 / 78) + NormalDist().inv_cdf(0.8)
     needed = 3750 * variance * (reach / (best.auc.value - second.auc.value)) ** 2
     assert comparison.n_to_separate == pytest.approx(needed, rel=1e-3)
-    assert "test images would be needed to tell the top two apart" in comparison.verdict
+    assert "test images would tell the top two apart (with a power of 80%)" in comparison.verdict
     assert "ResNet34 and 10 others are best" in comparison.verdict
 
 

@@ -13,6 +13,7 @@ from lensbench.comparison.judged import judge_predictions
 from lensbench.comparison.paired import all_pairs, images_to_separate, mcnemar
 from lensbench.comparison.variance import of_difference
 from lensbench.config import JudgeSpec
+from lensbench.evaluation.estimate import undefined_told_otherwise
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.evaluation.joint import Joint, joint
 from lensbench.outcome import Predictions
@@ -84,6 +85,25 @@ def test_the_number_of_images_gives_the_power_it_promises():
         assert power == pytest.approx(0.8, abs=1e-3)
 
 
+@pytest.mark.parametrize(("n_seeds", "deviation"), [(2, 3e-4), (3, 1e-3), (5, 2e-3)])
+def test_the_number_of_images_reckons_with_the_few_seeds_of_the_test(n_seeds, deviation):
+    """Their test is Student's: with the normal quantile the power would be 8 to 68 %."""
+    n_now, per_image, rows = 1000, 0.05, [[*range(n_seeds)], [*range(n_seeds, 2 * n_seeds)]]
+    values = np.repeat([0.96, 0.95], n_seeds) + deviation * np.tile(
+        stats.zscore(np.arange(n_seeds), ddof=1), 2
+    )
+    shared = np.kron(np.eye(2), np.full((n_seeds, n_seeds), per_image))
+    n = images_to_separate(Joint(values, shared / n_now, "", n_now), *rows, 0.95, 1)
+    rng, n_found = np.random.default_rng(0), 0
+    for _ in range(1000):
+        test = np.repeat(rng.normal(0, np.sqrt(per_image / n), 2), n_seeds)
+        drawn = np.repeat([0.96, 0.95], n_seeds) + test + rng.normal(0, deviation, 2 * n_seeds)
+        then = Joint(drawn, shared / n, "", n)
+        difference = drawn[rows[0]].mean() - drawn[rows[1]].mean()
+        n_found += difference > of_difference(then, *rows).half_width(0.95)
+    assert 0.7 < n_found / 1000 < 0.97
+
+
 def test_models_that_are_tied_need_more_images_than_there_are():
     """Where Holm's correction lets a difference pass as noise, the number reckons with it."""
     results = Joint(np.array([0.96, 0.95]), np.diag([5e-6, 5e-6]), "", 1000)
@@ -98,3 +118,23 @@ def test_no_number_of_images_parts_equal_models_or_seeds_that_scatter_more():
     values = np.array([0.90, 0.99, 0.91, 0.995])
     scattered = Joint(values, np.diag([1e-6] * 4), "", 100)
     assert images_to_separate(scattered, [0, 1], [2, 3], 0.95, 1) is None
+    certain = Joint(np.array([1.0, 0.5]), np.zeros((2, 2)), "", 100)
+    assert images_to_separate(certain, [0], [1], 0.95, 1) is None
+
+
+@pytest.mark.parametrize(("n_of_class", "p_value"), [(1, 1.0), (3, 0.25), (100, 2.0**-99)])
+def test_where_no_example_disagrees_signs_are_counted(n_of_class, p_value):
+    """Perfect and constant predictions vary in nothing, and are not equal for that."""
+    labels = np.repeat([0, 1], [n_of_class, 2 * n_of_class])
+    logits = {"perfect": 9.0 * np.eye(2)[labels], "constant": np.zeros((len(labels), 2))}
+    runs = []
+    for name, one in logits.items():
+        made = Predictions.of([f"{i:04}" for i in range(len(labels))], labels, one, "ab")
+        with undefined_told_otherwise():
+            record = foreign_record(name, "file", evaluate(made, SPEC), "x.npz")
+        runs.append(judge_predictions(record, Path(name), made))
+    for metric in ("auc_ovr_macro", "average_precision_macro", "recall/b"):
+        results = joint([run.predictions for run in runs], metric, SPEC)
+        (pair,) = all_pairs(runs, [[0], [1]], results, metric, 0.95)
+        assert pair.p_value == pytest.approx(p_value)
+        assert "sign test" in pair.method

@@ -9,11 +9,10 @@ from scipy import stats
 from lensbench.comparison.variance import (
     Training,
     Uncertainty,
-    interval_within,
     of_difference,
     of_mean,
 )
-from lensbench.evaluation.auc import logit_interval
+from lensbench.evaluation.intervals import interval_within
 from lensbench.evaluation.joint import Joint
 
 
@@ -76,32 +75,39 @@ def test_certainty_and_equality():
 
 
 @pytest.mark.parametrize("n_seeds", [2, 3, 5])
-@pytest.mark.parametrize("training", [0.0, 0.01, 0.05, 0.2])
-def test_intervals_over_seeds_cover_the_expected_result(training, n_seeds):
-    """95 % of intervals hold what an infinite test set of infinitely many seeds would give."""
-    rng = np.random.default_rng(1)
-    own, common, n_sets = 0.008, 0.015, 2000
+@pytest.mark.parametrize("training", [0, 1, 6])
+@pytest.mark.parametrize(("truth", "own", "common"), [(0.9, 0.008, 0.015), (0.985, 2e-4, 5e-4)])
+def test_intervals_over_seeds_cover_the_expected_result(truth, own, common, training, n_seeds):
+    """95 % of intervals hold what an infinite test set of infinitely many seeds would give.
+
+    Args:
+        truth: That result.
+        own: Deviation that the test set gives each run alone.
+        common: Deviation that it gives all runs.
+        training: Deviation between seeds, over `own`.
+    """
+    rng, n_sets, n_covered = np.random.default_rng(1), 2000, 0
     covariance = np.full((n_seeds, n_seeds), common**2) + own**2 * np.eye(n_seeds)
-    covered = 0
     for _ in range(n_sets):
-        values = 0.9 + common * rng.normal() + np.hypot(own, training) * rng.normal(size=n_seeds)
-        found = of_mean(joint(values, covariance), range(n_seeds))
-        covered += abs(values.mean() - 0.9) < found.half_width(0.95)
-    assert 0.93 < covered / n_sets < 0.98
+        noise = np.hypot(own, training * own) * rng.normal(size=n_seeds)
+        values = np.minimum(truth + common * rng.normal() + noise, 1)
+        low, high = of_mean(joint(values, covariance), range(n_seeds)).interval(
+            values.mean(), 0.95, (0, 1)
+        )
+        n_covered += low <= truth <= high
+    assert 0.93 < n_covered / n_sets < 0.98
 
 
-def test_intervals_stay_within_the_limits_of_a_metric():
-    for limits, value in (((0, 1), 0.98), ((-1, 1), -0.9), ((0, math.inf), 0.02), ((0, 2), 1.9)):
-        narrow, wide = (interval_within(value, half, limits) for half in (1e-6, 1e3))
-        assert narrow == pytest.approx((value - 1e-6, value + 1e-6), abs=1e-10)
-        assert limits[0] <= wide[0] < value < wide[1] <= limits[1]
+def test_two_seeds_near_a_limit_leave_an_interval_that_says_something():
+    """On the logit scale, Student's factor of two seeds would make it 0.15 to 1."""
+    found = of_mean(joint([0.9995, 0.9975], np.full((2, 2), 2.5e-7)), [0, 1])
+    low, high = found.interval(0.9985, 0.95, (0, 1))
+    reach = stats.t.ppf(0.975, 1) * np.std([0.9995, 0.9975], ddof=1) / math.sqrt(2)
+    assert low == pytest.approx(0.9985 - reach, abs=2e-4)
+    assert high == 1
 
 
-def test_an_interval_of_an_auc_is_that_of_delong_on_the_logit_scale():
-    half = stats.norm.ppf(0.975) * 0.01
-    assert interval_within(0.97, half, (0, 1)) == pytest.approx(logit_interval(0.97, 0.01, 0.95))
-
-
-def test_an_interval_at_a_limit_is_cut():
-    assert interval_within(1.0, 0.2, (0, 1)) == (0.8, 1.0)
-    assert interval_within(0.0, 0.2, (0, math.inf)) == (0.0, 0.2)
+def test_the_interval_of_the_test_set_alone_is_that_of_the_metrics_scale():
+    assert Uncertainty(1e-4).interval(0.97, 0.95, (0, 1)) == pytest.approx(
+        interval_within(0.97, stats.norm.ppf(0.975) * 0.01, (0, 1))
+    )

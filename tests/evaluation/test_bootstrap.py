@@ -5,7 +5,13 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
 from lensbench.evaluation import bootstrap as module
-from lensbench.evaluation.bootstrap import bootstrap, percentile_interval, resample
+from lensbench.evaluation.bootstrap import (
+    bootstrap,
+    deviation_interval,
+    percentile_interval,
+    resample,
+)
+from lensbench.evaluation.intervals import interval_within
 from lensbench.evaluation.metrics import METRICS
 from lensbench.evaluation.ranking import cumulate
 from lensbench.evaluation.scored import Scored
@@ -129,7 +135,24 @@ def test_what_resampling_shifts_is_moved_back():
 
 
 def test_where_no_resample_is_defined_there_are_no_bounds():
-    assert np.isnan(percentile_interval(1, np.full(3, np.nan), 0.9, (0, 1))).all()
+    for interval in (percentile_interval, deviation_interval):
+        assert np.isnan(interval(1, np.full(3, np.nan), 0.9, (0, 1))).all()
+
+
+def test_the_interval_of_a_deviation_is_normal_on_the_scale_of_the_metric():
+    resampled = np.array([0.97, np.nan, 0.99, 0.98, 0.96])
+    half_width = 1.6448536 * np.std([0.97, 0.99, 0.98, 0.96], ddof=1)
+    for limits in ((0, 1), (0, np.inf), (-1, 1)):
+        found = deviation_interval(0.975, resampled, 0.9, limits)
+        assert found == pytest.approx(interval_within(0.975, half_width, limits), rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 1 / 3, 1e6])
+def test_resamples_without_a_deviation_give_no_bounds(value):
+    noise = np.random.default_rng(0).normal(size=300)
+    resampled = value + 1e-15 * max(1, value) * noise
+    assert np.isnan(deviation_interval(value, resampled, 0.95, (0, np.inf))).all()
+    assert np.isnan(deviation_interval(value, resampled[:1], 0.95, (0, np.inf))).all()
 
 
 @pytest.mark.parametrize("n_rows", [1, 2, 31, 32, 33, 64, 100])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from scipy.stats import foldnorm
 
 from lensbench.errors import ConfigError, RecordError
@@ -240,6 +240,16 @@ def test_a_temperature_mends_the_probabilities_and_changes_no_call():
     before, after = reliability(test), reliability(mended)
     assert before.error > 5 * before.error_by_chance
     assert after.error < 2 * after.error_by_chance
+
+
+@pytest.mark.parametrize("temperature", [0.985, 1.0, 1.018])
+def test_probabilities_that_were_logarithms_add_up_to_one_after_any_temperature(temperature):
+    """Those near 1 leave sums near 1, which could pass for rounding."""
+    drawn = calibrated(400, 12)
+    logs = Predictions(drawn.ids, drawn.labels, log_softmax(drawn.logits, axis=1), drawn.classes)
+    scaled = with_temperature(logs, temperature).probabilities
+    np.testing.assert_allclose(scaled.sum(axis=1), 1, atol=1e-12)
+    np.testing.assert_allclose(scaled, softmax(drawn.logits / temperature, axis=1), atol=1e-12)
 
 
 def test_nearly_separable_examples_have_a_temperature():

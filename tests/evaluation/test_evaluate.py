@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, auc, precision_recall_fscore_support
 
 from lensbench.config import JudgeSpec
 from lensbench.errors import RecordError
-from lensbench.evaluation.bootstrap import bootstrap, percentile_interval
+from lensbench.evaluation.bootstrap import bootstrap, deviation_interval
 from lensbench.evaluation.estimate import Estimate, Evaluation, UndefinedMetricWarning
 from lensbench.evaluation.estimates import estimate
 from lensbench.evaluation.evaluate import evaluate
@@ -97,7 +97,7 @@ def test_the_interval_of_a_mean_over_classes_is_that_of_resampled_means():
         resampled = bootstrap([scored], {name: metric.weighted}, 300)[name][0]
         value = metric.on_examples(scored)[0]
         found = estimate(made, name, spec)
-        expected = percentile_interval(value, resampled, 0.95, (0, 1))
+        expected = deviation_interval(value, resampled, 0.95, (0, 1))
         assert (found.low, found.high) == pytest.approx(expected, rel=1e-12)
 
 
@@ -107,9 +107,27 @@ def test_each_estimate_says_how_it_was_made():
     assert estimates["auc_ovo"].method == "DeLong, logit scale"
     assert estimates["precision/no"].method == "Wilson"
     assert estimates["recall/no"].n == 100
-    assert estimates["brier"].method == "stratified bootstrap, 200 resamples, centred percentiles"
+    resampled = "stratified bootstrap, 200 resamples, "
+    assert estimates["brier"].method == f"{resampled}logit scale"
+    assert estimates["log_loss"].method == f"{resampled}log scale"
+    assert estimates["ece"].method.startswith(f"{resampled}centred percentiles; ")
+
     assert "too narrow" in estimates["tpr_at_0_fp/no"].method
     assert estimates["brier"].n == 300
+
+
+def test_the_micro_auc_takes_all_classes_for_one_sample():
+    """A class of one example has no variance of its own, but is no sample of its own either."""
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1, 2], [200, 200, 1])
+    logits = rng.normal(size=(401, 3)) + 1.5 * np.eye(3)[labels]
+    made = Predictions.of([f"{i:03}" for i in range(401)], labels, logits, "abc")
+    found = estimate(made, "auc_ovr_micro", JudgeSpec(n_resamples=400))
+    resampled = bootstrap([Scored.of(made)], {"auc": METRICS["auc_ovr_micro"].weighted}, 400)[
+        "auc"
+    ][0]
+    assert found.method == "DeLong, logit scale"
+    assert (found.high - found.low) / 3.92 == pytest.approx(resampled.std(), rel=0.15)
 
 
 def test_wider_levels_have_wider_intervals():
@@ -191,7 +209,8 @@ def test_an_auc_is_as_sure_as_the_classes_that_it_compares():
         ("ece_debiased", 3000, "nearly right"),
         ("auc_ovr_macro", 27, "so few of a class (9)"),
         ("auc_ovo", 30, ""),
-        ("auc_ovr_micro", 27, "so few of a class (9)"),
+        ("auc_ovr_micro", 27, ""),
+        ("auc_ovr_micro", 9, "so few of a class (9)"),
         ("brier", 27, ""),
     ],
 )

@@ -13,9 +13,9 @@ from statistics import fmean
 import numpy as np
 
 from lensbench.comparison.judged import Judged, joint_of, judge
-from lensbench.comparison.paired import Pair, all_pairs, images_to_separate
+from lensbench.comparison.paired import POWER, Pair, all_pairs, images_to_separate
 from lensbench.comparison.ties import compact_letters
-from lensbench.comparison.variance import interval_within, of_mean
+from lensbench.comparison.variance import of_mean
 from lensbench.config import JudgeSpec
 from lensbench.errors import ComparisonError, RecordError
 from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
@@ -100,8 +100,8 @@ class Comparison:
     """How ties were decided."""
 
     n_to_separate: int | None
-    """Test images that would tell the best two apart with a power of 80 %, if they are tied now;
-    None if they are not, or if no number would since their seeds differ as much."""
+    """Test images that would tell the best two apart with a power of 80 %, if they are tied now and
+    differ by as much as they seem to; None if they are not tied, or if no number would tell."""
 
     unfinished: tuple[tuple[RunRecord, Path], ...]
     """Failed and interrupted runs."""
@@ -125,25 +125,45 @@ class Comparison:
         if not others:
             return f"{best.name} is the only finished run: {result}."
         if not tied:
-            return f"{best.name} is better than every other model here beyond the noise: {result}."
+            return (
+                f"{best.name} is better than every other model here beyond {self._noise}: "
+                f"{result}.{self._unseen}"
+            )
         n_others = "1 other" if len(tied) == 1 else f"{len(tied)} others"
         difference = "difference is" if len(tied) == 1 else "differences are"
-        noise = " and of training" if any(len(entry.runs) > 1 for entry in self.entries) else ""
         return (
-            f"{best.name} and {n_others} are best; their {difference} within the noise of this "
-            f"test set{noise}. {best.name} has {result} and cannot be told apart from "
-            f"{', '.join(tied)}.{self._what_would_tell}"
+            f"{best.name} and {n_others} are best; their {difference} within {self._noise}. "
+            f"{best.name} has {result} and cannot be told apart from {', '.join(tied)}."
+            f"{self._what_would_tell}{self._unseen}"
         )
+
+    @property
+    def _noise(self) -> str:
+        """What differences were held against."""
+        several = any(len(entry.runs) > 1 for entry in self.entries)
+        return "the noise of this test set" + (" and of training" if several else "")
+
+    @property
+    def _unseen(self) -> str:
+        """What none of the tests could see."""
+        if any(len(entry.runs) > 1 for entry in self.entries):
+            return ""
+        return " Each model was trained once, so how much another seed would change is not known."
 
     @property
     def _what_would_tell(self) -> str:
         best, second, *_ = self.entries
-        if self.n_to_separate is None and second.tied and len(best.runs) + len(second.runs) > 2:
-            return " More test images alone would not tell the top two apart, but more seeds may."
         if self.n_to_separate is None:
+            if best.training_deviation or second.training_deviation:
+                return (
+                    " More test images alone would not tell the top two apart, but more seeds may."
+                )
             return ""
         n = float(f"{self.n_to_separate:.2g}")
-        return f" About {n:,.0f} test images would be needed to tell the top two apart."
+        return (
+            " If the difference seen here is the true one, about "
+            f"{n:,.0f} test images would tell the top two apart (with a power of {POWER:.0%})."
+        )
 
 
 def compare(
@@ -151,10 +171,12 @@ def compare(
 ) -> Comparison:
     """Read records and rank the finished runs.
 
-    Every model is tested against every other: AUCs by the paired test of DeLong, the accuracies of
-    single runs by McNemar's exact test, anything else by the paired bootstrap. Where only published
-    numbers are known, the test is unpaired, which is less sharp because it cannot see that both
-    models met the same images. The p-values are Holm-corrected over all pairs.
+    Every model is tested against every other: AUCs by DeLong's covariance, the accuracies of single
+    runs by McNemar's exact test, what else is a mean over examples (recall, log loss, Brier score,
+    accuracies of several seeds) by the covariance of the examples' influences, and the rest by the
+    paired bootstrap. Where only published numbers are known, the test is unpaired, which is less
+    sharp because it cannot see that both models met the same images. The p-values are
+    Holm-corrected over all pairs.
 
     Args:
         paths: Record files, ours or the contract's.
@@ -320,8 +342,7 @@ def _estimate(runs: Sequence[Judged], metric: str, spec: JudgeSpec) -> Estimate:
     if math.isnan(value) or uncertainty.test + uncertainty.training == 0:
         # Nothing varies, or nothing is defined: what holds for one run holds for all.
         return runs[0].estimate(metric, spec)
-    half = uncertainty.half_width(spec.level)
-    low, high = interval_within(value, half, metric_of(metric).limits)
+    low, high = uncertainty.interval(value, spec.level, metric_of(metric).limits)
     return Estimate(
         name=metric,
         value=value,

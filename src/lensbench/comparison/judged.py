@@ -12,9 +12,10 @@ import numpy as np
 
 from lensbench.config import JudgeSpec
 from lensbench.errors import ComparisonError, RecordError
-from lensbench.evaluation.auc import hanley_mcneil_deviation, logit_interval
+from lensbench.evaluation.auc import hanley_mcneil_deviation
 from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate, undefined_told_otherwise
 from lensbench.evaluation.estimates import estimate
+from lensbench.evaluation.intervals import interval_within, normal_half_width
 from lensbench.evaluation.joint import Joint, joint
 from lensbench.evaluation.metrics import metric_of
 from lensbench.evaluation.proportions import proportion_estimate
@@ -77,7 +78,7 @@ class Judged:
         if not 0 < value < 1:
             smallest = min(self.supports)
             return proportion_estimate(metric, round(value * smallest), smallest, spec.level)
-        low, high = logit_interval(value, deviation, spec.level)
+        low, high = interval_within(value, normal_half_width(deviation, spec.level), (0, 1))
         return Estimate(
             name=metric,
             value=value,

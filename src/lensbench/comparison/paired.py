@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Sequence
@@ -12,12 +13,15 @@ from scipy import special
 
 from lensbench.comparison.judged import Judged
 from lensbench.comparison.ties import holm
-from lensbench.comparison.variance import Rows, of_difference
+from lensbench.comparison.variance import Rows, Uncertainty, of_difference
 from lensbench.evaluation.estimate import ACCURACY, Estimate
 from lensbench.evaluation.joint import Joint
 from lensbench.evaluation.scored import Scored
 
 _MCNEMAR = "McNemar's exact test"
+
+_MOST_IMAGES = 10**12
+"""A number that stands for no number of images."""
 
 POWER = 0.8
 """Probability with which the test set that `images_to_separate` speaks of would tell."""
@@ -73,11 +77,12 @@ def images_to_separate(
 ) -> int | None:
     """Return how many test images would tell two models apart, with a power of 80 %.
 
-    Taking the present difference d as the true one, a test set of n images finds it if
-    |d| >= (z_(1 - alpha/2) + z_power) sqrt(V_test n_now / n + V_training), the usual sample size
-    for a difference. The test has to hold among all pairs, so alpha is 1 - level divided by their
-    number, as for the smallest p-value in Holm's correction. None if d is 0, or if training's part
-    alone is too large.
+    Taking the present difference d as the true one, a test set of n images finds it if |d| is at
+    least the half-width of the interval that it would give, and z_power standard errors beside:
+    (z_(1 - alpha/2) + z_power) sqrt(V n_now / n) without seeds, the usual sample size for a
+    difference. The test has to hold among all pairs, so alpha is 1 - level divided by their number,
+    as for the smallest p-value in Holm's correction. None if no number of images would do: the
+    models are equal, or training alone makes the interval as wide, or nothing varies.
 
     Args:
         joint: Results of all runs and their covariance.
@@ -87,11 +92,17 @@ def images_to_separate(
         n_pairs: How many are made.
     """
     uncertainty = of_difference(joint, one, other)
-    difference = joint.values[list(one)].mean() - joint.values[list(other)].mean()
-    normal = NormalDist()
-    reach = -normal.inv_cdf((1 - level) / (2 * n_pairs)) + normal.inv_cdf(POWER)
-    left = (difference / reach) ** 2 - uncertainty.training
-    return math.ceil(uncertainty.test * joint.n / left) if left > 0 else None
+    difference = abs(_mean_difference(joint, one, other))
+    z_power = NormalDist().inv_cdf(POWER)
+
+    def found_with(n: int) -> float:
+        then = Uncertainty(uncertainty.test * joint.n / n, uncertainty.trainings)
+        deviation = math.sqrt(then.test + then.training)
+        return then.half_width(1 - (1 - level) / n_pairs) + z_power * deviation
+
+    if uncertainty.is_none or found_with(_MOST_IMAGES) > difference:
+        return None
+    return 1 + bisect.bisect_left(range(1, _MOST_IMAGES), -difference, key=lambda n: -found_with(n))
 
 
 def _test(
@@ -103,9 +114,13 @@ def _test(
         first, second = Scored.of(mine).is_right, Scored.of(theirs).is_right
         return mcnemar(int((first & ~second).sum()), int((second & ~first).sum())), _MCNEMAR
     uncertainty = of_difference(joint, one, other)
-    difference = joint.values[list(one)].mean() - joint.values[list(other)].mean()
+    difference = _mean_difference(joint, one, other)
+    if uncertainty.is_none and difference:
+        # Each example says the same, as it does where one model is perfect and another constant.
+        smallest = min(n for n in judged[one[0]].supports if n)
+        return mcnemar(smallest, 0), "sign test of the smallest class, since nothing varies"
     kind = "paired test" if mine and theirs else "unpaired test"
-    return uncertainty.p_value(float(difference)), f"{kind} with {joint.method}{_seeds(one, other)}"
+    return uncertainty.p_value(difference), f"{kind} with {joint.method}{_seeds(one, other)}"
 
 
 def _seeds(one: Rows, other: Rows) -> str:
@@ -132,7 +147,7 @@ def mcnemar(n_first_only: int, n_second_only: int) -> float:
 
 
 def _difference(joint: Joint, one: Rows, other: Rows, level: float) -> Estimate:
-    value = float(joint.values[list(one)].mean() - joint.values[list(other)].mean())
+    value = _mean_difference(joint, one, other)
     half = of_difference(joint, one, other).half_width(level)
     return Estimate(
         name="difference",
@@ -143,3 +158,7 @@ def _difference(joint: Joint, one: Rows, other: Rows, level: float) -> Estimate:
         method=joint.method,
         n=joint.n,
     )
+
+
+def _mean_difference(joint: Joint, one: Rows, other: Rows) -> float:
+    return float(joint.values[list(one)].mean() - joint.values[list(other)].mean())

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
-from statistics import NormalDist
 
 import numpy as np
 
 from lensbench.evaluation.caveats import few_examples, size_of_smallest_class
 from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.intervals import interval_within, normal_half_width
 from lensbench.evaluation.proportions import wilson_interval
 from lensbench.evaluation.ranking import Booleans, Floats, Integers
 
@@ -150,7 +150,7 @@ def auc_estimate(
     deviation = float(np.sqrt((influence**2).sum()))
     is_alone = size_of_smallest_class(labels) == 1
     if deviation > 0 and 0 < value < 1 and not is_alone:
-        low, high = logit_interval(value, deviation, level)
+        low, high = interval_within(value, normal_half_width(deviation, level), (0, 1))
         caveat = few_examples(labels)
         method = f"DeLong, logit scale; {caveat}" if caveat else "DeLong, logit scale"
     else:
@@ -189,24 +189,6 @@ def hanley_mcneil_deviation(auc: float, n_members: int, n_others: int) -> float:
         auc * (1 - auc) + (n_members - 1) * (q1 - auc**2) + (n_others - 1) * (q2 - auc**2)
     ) / (n_members * n_others)
     return float(np.sqrt(variance))
-
-
-def logit_interval(auc: float, deviation: float, level: float) -> tuple[float, float]:
-    """Return a confidence interval of an AUC that never leaves [0, 1].
-
-    It is symmetric on the logit scale (Pepe 2003, The Statistical Evaluation of Medical Tests,
-    sec. 5.2): logit(auc) +- z deviation / (auc (1 - auc)).
-
-    Args:
-        auc: Above 0 and below 1.
-        deviation: Its standard error.
-        level: Confidence level.
-    """
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    centre = np.log(auc / (1 - auc))
-    half = z * deviation / (auc * (1 - auc))
-    low, high = 1 / (1 + np.exp(-(centre - half))), 1 / (1 + np.exp(-(centre + half)))
-    return float(low), float(high)
 
 
 def _midranks(values: Floats) -> Floats:

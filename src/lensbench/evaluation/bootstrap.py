@@ -9,6 +9,7 @@ from itertools import repeat
 import numpy as np
 from joblib import cpu_count
 
+from lensbench.evaluation.intervals import interval_within, normal_half_width
 from lensbench.evaluation.ranking import Floats, Integers
 from lensbench.evaluation.scored import Scored, WeightedMetric
 
@@ -100,6 +101,31 @@ def percentile_interval(
     if high - low <= _ROUNDING * max(1, abs(value)):
         return np.nan, np.nan
     return min(max(float(low), limits[0]), value), max(min(float(high), limits[1]), value)
+
+
+def deviation_interval(
+    value: float, resampled: Floats, level: float, limits: tuple[float, float]
+) -> tuple[float, float]:
+    """Return the interval that the standard deviation of resampled values gives.
+
+    It is that of a normal error on the scale of `interval_within`. Close to a limit percentiles are
+    too narrow: with some twenty wrong calls, those of 95 % held the true average precision in 83 to
+    89 % of simulated test sets, and these in 90 to 97 % (`tests/evaluation/test_coverage.py`).
+
+    Args:
+        value: On the examples themselves.
+        resampled: (B,) on resamples of them; undefined ones, NaN, are left out.
+        level: Confidence level.
+        limits: The least and the greatest value that the metric can have.
+
+    Returns:
+        The bounds; NaN where values are the same but for rounding, or fewer than two are defined.
+    """
+    defined = resampled[np.isfinite(resampled)]
+    deviation = float(defined.std(ddof=1)) if len(defined) > 1 else 0.0
+    if deviation <= _ROUNDING * max(1, abs(value)):
+        return np.nan, np.nan
+    return interval_within(value, normal_half_width(deviation, level), limits)
 
 
 def _chunk(

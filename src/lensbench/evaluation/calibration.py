@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from scipy.special import erf
+from scipy.special import erf, log_softmax
 
 from lensbench.errors import ConfigError, RecordError
 from lensbench.evaluation.estimate import Estimate
@@ -223,14 +223,17 @@ def fit_temperature(validation: Predictions) -> float:
 
 
 def with_temperature(predictions: Predictions, temperature: float) -> Predictions:
-    """Return the predictions with logits / temperature; no call changes.
+    """Return the predictions with the log-softmax of logits / temperature; no call changes.
+
+    It is taken here, since logits whose exponentials sum to nearly 1 pass for logarithms of
+    probabilities, and those of a temperature near 1 would, without being any.
 
     Raises:
         ConfigError: The temperature is not a positive finite number.
     """
     if not (np.isfinite(temperature) and temperature > 0):
         raise ConfigError(f"a temperature is a positive finite number, not {temperature}")
-    logits = predictions.logits / temperature
+    logits = log_softmax(predictions.logits / temperature, axis=1)
     return Predictions(predictions.ids, predictions.labels, logits, predictions.classes)
 
 

@@ -110,8 +110,8 @@ def mean_prediction(
     """Return the mean of calibrated probabilities, the logits being its logarithms.
 
     They are finite however far apart the logits of members lie, since no probability is
-    exponentiated before the mean is taken. A single member keeps its own logits, divided by its
-    temperature, and so its called classes.
+    exponentiated before the mean is taken. Those of a single member are as `with_temperature` has
+    them.
 
     Args:
         members: M predictions of the same examples and classes in the same order.
@@ -119,15 +119,12 @@ def mean_prediction(
         weights: Of each, above 0 and of sum 1.
     """
     first = members[0]
-    if len(members) == 1:
-        logits = _scaled(first, temperatures[0])
-    else:
-        logs = np.stack(
-            [
-                log_softmax(_scaled(one, temperature), axis=1)
-                for one, temperature in zip(members, temperatures, strict=True)
-            ]
-        )
+    logs = [
+        log_softmax(_scaled(one, temperature), axis=1)
+        for one, temperature in zip(members, temperatures, strict=True)
+    ]
+    logits = logs[0]
+    if len(members) > 1:
         mean = logsumexp(logs, axis=0, b=np.asarray(weights)[:, None, None])
         logits = np.minimum(mean, 0)  # rounding may find more than 1
     return Predictions(first.ids, first.labels, logits, first.classes)

@@ -10,7 +10,7 @@ import numpy as np
 from lensbench.config import JudgeSpec
 from lensbench.errors import RecordError
 from lensbench.evaluation.auc import auc_estimate, wilson_of_smallest_class
-from lensbench.evaluation.bootstrap import bootstrap, percentile_interval
+from lensbench.evaluation.bootstrap import bootstrap, deviation_interval, percentile_interval
 from lensbench.evaluation.estimate import Estimate, undefined_estimate
 from lensbench.evaluation.metric import Metric
 from lensbench.evaluation.metrics import METRICS, metric_of
@@ -49,7 +49,7 @@ def estimates_of(
 ) -> Iterator[Estimate]:
     """Yield the estimates of metrics, of each one or one for each class."""
     metrics = list(metrics)
-    resampled = _resampled([one for one in metrics if one.interval == "bootstrap"], scored, spec)
+    resampled = _resampled([one for one in metrics if one.is_resampled], scored, spec)
     for metric in metrics:
         yield from _of_metric(metric, scored, classes, resampled.get(metric.name), spec)
 
@@ -102,14 +102,19 @@ def _of_metric(
 def _bootstrapped(
     metric: Metric, key: str, value: float, resampled: Floats, labels: Integers, spec: JudgeSpec
 ) -> Estimate:
-    """Return a value with its percentile interval.
+    """Return a value with its interval from resamples.
 
-    Resamples of perfect calls are perfect, although a finite sample proves nothing for certain;
-    where all that is counted was right, or all wrong, the interval is then that of a proportion,
-    as it is for an AUC.
+    If every prediction is right, or every one wrong, all resamples agree and the bootstrap interval
+    has no width; that of a proportion among the examples of the smallest class is given instead, as
+    for an AUC.
     """
-    low, high = percentile_interval(value, resampled, spec.level, metric.limits)
-    method = f"stratified bootstrap, {spec.n_resamples} resamples, centred percentiles"
+    method = f"stratified bootstrap, {spec.n_resamples} resamples, "
+    if metric.interval == "percentiles":
+        low, high = percentile_interval(value, resampled, spec.level, metric.limits)
+        method += "centred percentiles"
+    else:
+        low, high = deviation_interval(value, resampled, spec.level, metric.limits)
+        method += f"{'log' if np.isinf(metric.limits[1]) else 'logit'} scale"
     caveat = metric.caveat(labels)
     if not np.isnan(low):
         method += f"; {caveat}" if caveat else ""

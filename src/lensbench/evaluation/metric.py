@@ -25,12 +25,15 @@ class Metric:
         title: As tables and plots show it.
         about: What it is, with its source, in a line.
         weighted: Its value on resamples of the examples.
-        interval: How its interval is computed.
+        interval: How its interval is computed. Of the bootstrap's two, `deviation` takes that of
+            resampled values to the scale of `interval_within`; `percentiles` suits metrics whose
+            true value may well be a limit, which that scale never reaches.
         reads: What it depends on. `calls`: the class of highest probability. `ranks`: the order
             of the probabilities too; a strictly monotone function of all of them changes nothing.
             `probabilities`: their values.
         needs: What it is undefined without, as a noun phrase.
         per_class: Whether each class has one.
+        pooled: Whether it takes the examples of all classes for one sample.
         best: Its value for perfect predictions: the label at probability 1.
         worst: The least favourable value there is.
         greater_is_better: Whether the best value is the greatest.
@@ -44,10 +47,11 @@ class Metric:
     title: str
     about: str
     weighted: WeightedMetric
-    interval: Literal["delong", "wilson", "bootstrap"]
+    interval: Literal["delong", "wilson", "deviation", "percentiles"]
     reads: Literal["calls", "ranks", "probabilities"]
     needs: str = "examples"
     per_class: bool = False
+    pooled: bool = False
     best: float = 1.0
     worst: float = 0.0
     greater_is_better: bool = True
@@ -74,9 +78,16 @@ class Metric:
 
         Returns:
             (N,) int64: if each class has an estimate, 1 for examples of the class and 0 for
-            others; the labels themselves if not.
+            others; 0 if classes are pooled; the labels themselves if not.
         """
+        if self.pooled:
+            return np.zeros_like(labels)
         return (labels == row).astype(np.int64) if self.per_class else labels
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether its interval is one of the bootstrap."""
+        return self.interval in ("deviation", "percentiles")
 
     @property
     def limits(self) -> tuple[float, float]:
