@@ -102,6 +102,17 @@ def test_nothing_named_is_an_error_and_leaves_nothing(verb, tmp_path, capsys, mo
     assert not any(tmp_path.iterdir())
 
 
+def test_one_name_stands_for_itself(files, tmp_path):
+    """Not for its letters."""
+    judged = tmp_path / "judged"
+    assert len(lensbench.evaluate(files[0], judged, judge=FEW).entries) == 1
+    for place in (judged, str(judged)):
+        comparison, _ = lensbench.compare(place, judge=FEW)
+        assert len(comparison.entries) == 1
+    with pytest.raises(lensbench.LensbenchError, match=f"no result records in {tmp_path}/no"):
+        lensbench.report(f"{tmp_path}/none")
+
+
 def test_measuring_nothing_is_refused(files, tmp_path):
     lensbench.evaluate(files, tmp_path / "judged", judge=FEW)
     for settings in ({"n_repeats": 0}, {"n_rounds": 0}, {"batch_size": 1}):

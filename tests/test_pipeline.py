@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lensbench.config import QUICK, DataSpec, ModelSpec, RunConfig, SplitSpec
-from lensbench.errors import DatasetError
+from lensbench.errors import DatasetError, RecordError
 from lensbench.pipeline import prepare
 
 
@@ -85,6 +85,11 @@ def test_a_csv_that_leaves_copies_out_is_fine(leaking):
     data = prepared(leaking, file=leaking.parent / "parts.csv")
     assert not set(copies) & {*data.split.train, *data.split.validation, *data.split.test}
     assert data.warnings == ()
+
+
+def test_a_class_that_records_cannot_name_is_refused_before_anything_is_trained(make_dataset):
+    with pytest.raises(RecordError, match="a class is called 'macro'"):
+        prepared(make_dataset(classes=("macro", "no")))
 
 
 def test_images_that_cannot_be_used_stop_any_split(leaking):

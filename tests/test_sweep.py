@@ -300,6 +300,22 @@ def test_who_stops_a_sweep_stops_the_script_that_made_it(go, monkeypatch, capsys
     assert issubclass(api.Interrupted, KeyboardInterrupt)
 
 
+def test_what_was_finished_is_compared_though_older_runs_do_not_fit(go, monkeypatch):
+    go([f"one={TINY}"], seeds=3, epochs=1)
+    step = Training.training_step
+
+    def interrupted(self, batch, index):
+        if self._seed == 43:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Training, "training_step", interrupted)
+    fates, said, result = go([f"one={TINY}"], seeds=3, epochs=2)
+    assert fates == {"one": "trained", "one-seed43": "interrupted", "one-seed44": "not started"}
+    assert any("they differ in other settings" in line for line in said)
+    assert [len(entry.runs) for entry in result.comparison.entries] == [1]
+
+
 def test_an_interrupted_run_does_not_go_on_with_other_images(go, monkeypatch):
     step = Training.training_step
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lensbench.choices import (
     Models,
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from lensbench.runs.record import EnsembleSummary
     from lensbench.simulation.population import Population
     from lensbench.sweep import JobOutcome
+
+Paths: TypeAlias = str | Path | Iterable[str | Path]
+"""One file or folder, or several."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +257,7 @@ def run(
         comparison = compare_records(find_records(Path(out), layout), judge)
     except ComparisonError as error:
         say(f"not compared with the other runs in {out}: {error}")
-        records = [job.store.record for job in jobs if job.store.record.exists()]
+        records = [outcome.job.store.record for outcome in outcomes if outcome.record is not None]
         comparison = compare_records(records, judge)
     report = None
     if comparison.entries:
@@ -272,7 +275,7 @@ def run(
 
 
 def compare(
-    paths: Iterable[str | Path],
+    paths: Paths,
     out: str | Path | None = None,
     *,
     metric: str = MACRO_AUC,
@@ -312,7 +315,7 @@ def compare(
 
 
 def report(
-    paths: Iterable[str | Path],
+    paths: Paths,
     out: str | Path = "report",
     *,
     metric: str = MACRO_AUC,
@@ -352,7 +355,7 @@ def report(
         for column in by
         if table is not None
     }
-    places = [Path(path) for path in paths]
+    places = _named(paths)
     comparison = compare_records(_records(places, layout), judge, metric)
     measured = [place / COSTS for place in places if (place / COSTS).is_file()]
     made = write_full_report(
@@ -370,7 +373,7 @@ def report(
 
 
 def evaluate(
-    predictions: Iterable[str | Path],
+    predictions: Paths,
     out: str | Path | None = None,
     *,
     labels: str | Path | None = None,
@@ -402,7 +405,7 @@ def evaluate(
     from lensbench.runs.compose import foreign_record
     from lensbench.runs.foreign import read_predictions
 
-    files = [_named_file(str(one)) for one in predictions]
+    files = [_named_file(str(one)) for one in _each(predictions)]
     if not files:
         raise ConfigError("there are no predictions to judge")
     require_apart(name for name, _ in files)
@@ -439,7 +442,7 @@ def evaluate(
 
 
 def ensemble(
-    paths: Iterable[str | Path],
+    paths: Paths,
     out: str | Path | None = None,
     *,
     members: Sequence[str] = (),
@@ -676,7 +679,7 @@ def _named_file(text: str) -> tuple[str, Path]:
     return (name, Path(file)) if equals else (Path(text).stem, Path(text))
 
 
-def _records(paths: Iterable[str | Path], layout: Layout) -> list[Path]:
+def _records(paths: Paths, layout: Layout) -> list[Path]:
     found: list[Path] = []
     for path in _named(paths):
         here = find_records(path, layout) if path.is_dir() else [path] if path.exists() else []
@@ -686,8 +689,8 @@ def _records(paths: Iterable[str | Path], layout: Layout) -> list[Path]:
     return found
 
 
-def _named(paths: Iterable[str | Path]) -> list[Path]:
-    named = [Path(path) for path in paths]
+def _named(paths: Paths) -> list[Path]:
+    named = [Path(path) for path in _each(paths)]
     if not named:
         raise ConfigError("no runs are named: say which records, or folders of runs")
     return named
@@ -696,3 +699,7 @@ def _named(paths: Iterable[str | Path]) -> list[Path]:
 def _shared_figures(root: Path, layout: Layout) -> Path | None:
     """Return the folder of all runs' figures, or None where each run has its own."""
     return None if "{name}" in layout.run_figures else root / layout.run_figures
+
+
+def _each(paths: Paths) -> Iterable[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else paths

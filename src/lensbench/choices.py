@@ -15,8 +15,8 @@ from lensbench.zoo.names import CONTRACT_MODELS, ContractModel
 
 _Spec = TypeVar("_Spec", bound=Spec)
 
-Models = Sequence[str | ContractModel] | None
-"""As `run` takes them; None is all of the contract."""
+Models = str | Sequence[str | ContractModel] | None
+"""As `run` takes them: one name, or several; None is all of the contract."""
 
 
 def choose_models(models: Models, *, with_batch_sizes: bool) -> list[ContractModel]:
@@ -29,7 +29,9 @@ def choose_models(models: Models, *, with_batch_sizes: bool) -> list[ContractMod
     Raises:
         ConfigError: There are no models, or two runs would have the same name.
     """
-    names = [row.desc for row in CONTRACT_MODELS] if models is None else models
+    names: Sequence[str | ContractModel] = [row.desc for row in CONTRACT_MODELS]
+    if models is not None:
+        names = [models] if isinstance(models, str) else models
     rows = [_row(model, with_batch_sizes) for model in names]
     if not rows:
         raise ConfigError("there are no models to run")

@@ -12,7 +12,7 @@ from lensbench.data.pack import Pack, cache_folder, fingerprint, open_or_build_p
 from lensbench.data.split import Split, make_split, straddling
 from lensbench.evaluation.ensemble import mean_prediction
 from lensbench.evaluation.estimate import undefined_told_otherwise
-from lensbench.evaluation.evaluate import evaluate
+from lensbench.evaluation.evaluate import evaluate, require_class_names
 from lensbench.outcome import Predictions
 from lensbench.runs.compose import completed_record
 from lensbench.runs.environment import describe_environment
@@ -46,8 +46,10 @@ def prepare(config: RunConfig) -> Prepared:
 
     Raises:
         DatasetError: The images cannot be used as they are.
+        RecordError: A class has a name that means something else in records.
     """
     pack = open_or_build_pack(config.data)
+    require_class_names(pack.classes)
     split = make_split(pack.catalogue, config.split, config.recipe.split, pack.groups)
     findings = _that_matter(pack.findings, split)
     require_sound(config.data.path, findings, config.data.accept)
@@ -100,6 +102,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
     classifier = build(
         config.model, config.recipe, catalogue.classes, data.pack.image_shape, config.seed
     )
+    cost = cost_of(classifier)  # before the fit, which a model that cannot be counted would waste
     fitted = fit(
         classifier,
         data.pack,
@@ -138,7 +141,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
         warnings=(*data.warnings, *classifier.notes, *degraded(config, data), *fitted.notes),
         weights_used=classifier.weights_used,
         image_shape=data.pack.image_shape,
-        cost=cost_of(classifier),
+        cost=cost,
         history=fitted.history,
         timing=fitted.timing,
         evaluation=evaluation,

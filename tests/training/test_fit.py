@@ -1,14 +1,17 @@
 """Fitting: what repeats, what is kept, what is predicted."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from tqdm.auto import tqdm
 
 from lensbench.config import MachineSpec
 from lensbench.errors import ConfigError, TrainingError
 from lensbench.evaluation.auc import one_vs_rest
-from lensbench.training import module
+from lensbench.training import module, progress
 from lensbench.training.fit import fit, predict
 from lensbench.training.module import Training
 
@@ -125,6 +128,22 @@ def test_a_missing_accelerator_is_an_error(pack, tmp_path):
             cache=tmp_path / "execution.json",
             label="t",
         )
+
+
+@pytest.mark.parametrize("is_disabled", [False, True])
+def test_a_log_has_a_line_for_each_epoch(pack, tmp_path, monkeypatch, capsys, is_disabled):
+    """Also where the environment disables bars (TQDM_DISABLE), which then count nothing."""
+
+    class Bar(tqdm):
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, disable=is_disabled, **named)
+
+    monkeypatch.setattr(progress, "tqdm", Bar)
+    run(pack, tmp_path, recipe(), network())
+    shown = capsys.readouterr().err
+    lines = re.findall(r"tiny, epoch (\d)/3: loss [^\r\n]*, ([\d:]+) left", shown)
+    assert [epoch for epoch, _ in lines] == ["1", "2", "3"]
+    assert lines[-1][1] == "00:00"
 
 
 def test_training_that_diverges_is_stopped_and_said(pack, tmp_path):
@@ -260,17 +279,25 @@ def test_predictions_are_made_in_float32(pack, tmp_path, monkeypatch, clip):
 
 
 def test_no_prediction_is_rounded_to_tf32(pack, tmp_path, monkeypatch):
-    """Of a GPU's convolutions; nor is validation. Training may be, as is cuDNN's default."""
-    allowed = []
+    """On a GPU; nor is validation. Training may be, as is cuDNN's default."""
+    seen = set()
+
+    def look(module, _):
+        products = torch.get_float32_matmul_precision()
+        seen.add((module.training, torch.backends.cudnn.allow_tf32, products))
+
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    classifier = network()
-    classifier[0].register_forward_pre_hook(
-        lambda module, _: allowed.append((module.training, torch.backends.cudnn.allow_tf32))
-    )
-    run(pack, tmp_path, recipe(epochs=1), classifier)
-    predict(classifier, pack, np.arange(60), recipe(), CPU)
-    assert set(allowed) == {(True, True), (False, False)}
-    assert torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high")
+    try:
+        classifier = network()
+        classifier[0].register_forward_pre_hook(look)
+        run(pack, tmp_path, recipe(epochs=1), classifier)
+        predict(classifier, pack, np.arange(60), recipe(), CPU)
+        assert seen == {(True, True, "high"), (False, False, "highest")}
+        assert torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def test_clipped_gradients_have_the_norm_that_the_recipe_allows():

@@ -3,13 +3,16 @@
 import os
 import signal
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import lightning
 import numpy as np
 import pytest
+import torch
 
 from lensbench.training import checkpoints, module
+from lensbench.training.checkpoints import WholeCheckpoints
 from lensbench.training.execution import Execution, keep_execution
 from lensbench.training.fit import predict
 from lensbench.training.module import Training
@@ -158,6 +161,27 @@ def test_a_fit_that_stopped_while_validating_validates_that_epoch(
     np.testing.assert_array_equal(
         predict(resumed, pack, rows, plan, CPU), predict(whole, pack, rows, plan, CPU)
     )
+
+
+def test_a_checkpoint_replaces_the_one_before_once_it_is_whole(pack, tmp_path, monkeypatch):
+    """Beside it: elsewhere may be another file system, from which moving is copying."""
+    whole = tmp_path / "last.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 1}, whole)
+    written = []
+
+    def cut(checkpoint, path):
+        Path(path).write_bytes(b"half")
+        written.append(Path(path))
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", cut)
+    with pytest.raises(OSError, match="no space left"):
+        WholeCheckpoints().save_checkpoint({"epoch": 2}, whole)
+    assert torch.load(whole, weights_only=True) == {"epoch": 1}
+    assert written[0].parent == tmp_path
+    with pytest.raises(OSError, match="no space left"):
+        run(pack, tmp_path / "fit", recipe(), network())  # the trainer writes so, too
+    assert written[-1].parent == tmp_path / "fit"
 
 
 def test_a_damaged_checkpoint_is_set_aside(pack, tmp_path, capsys):

@@ -124,6 +124,8 @@ def test_four_times_the_pixels_cost_four_times_as_much(make: Callable[..., Class
 def test_counting_leaves_everything_as_it_was(make: Callable[..., Classifier]) -> None:
     classifier = make("mobilenetv3_small_100", image_shape=(1, 32, 32))
     part = next(iter(classifier.network.children())).eval()  # somebody may have frozen a part
+    frozen = next(part.parameters())
+    frozen.requires_grad_(False)
     state = copy.deepcopy(classifier.state_dict())
     drawn = torch.get_rng_state()
     count_multiply_adds(classifier)
@@ -133,7 +135,26 @@ def test_counting_leaves_everything_as_it_was(make: Callable[..., Classifier]) -
     assert mha.get_fastpath_enabled()
     for name, tensor in classifier.state_dict().items():
         assert torch.equal(tensor, state[name])
-    assert all(parameter.grad is None for parameter in classifier.parameters())
+    for parameter in classifier.parameters():
+        assert parameter.grad is None
+        assert parameter.requires_grad == (parameter is not frozen)
+
+
+class _Distilled(nn.Module):
+    """Hands a weight to one of its modules, as transformers do with their tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 64))
+        self.head = nn.Linear(64, 3)
+        self.inner = nn.Identity()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(images.flatten(1) + self.inner(self.token))
+
+
+def test_a_weight_that_enters_a_module_can_be_counted() -> None:
+    assert count_multiply_adds(_wrapped(_Distilled(), (1, 8, 8))) == 64 * 3
 
 
 def test_a_network_that_fails_is_given_back_too(make: Callable[..., Classifier]) -> None:

@@ -30,7 +30,7 @@ def evaluate(predictions: Predictions, spec: JudgeSpec) -> Evaluation:
     Raises:
         RecordError: There are no predictions, or a class has the name of a mean of curves.
     """
-    _refuse_names_of_means(predictions.classes)
+    require_class_names(predictions.classes)
     scored, classes = scored_of(predictions), predictions.classes
     estimates = {one.name: one for one in estimates_of(METRICS.values(), scored, classes, spec)}
     cells = confusion(scored, np.ones((len(scored.labels), 1)))[..., 0]
@@ -49,7 +49,12 @@ def evaluate(predictions: Predictions, spec: JudgeSpec) -> Evaluation:
     )
 
 
-def _refuse_names_of_means(classes: tuple[str, ...]) -> None:
+def require_class_names(classes: Sequence[str]) -> None:
+    """Refuse names of classes that mean something else in a record.
+
+    Raises:
+        RecordError: A class has the name of a mean of curves.
+    """
     taken = [name for name in classes if name in (_MACRO, _MICRO)]
     if taken:
         raise RecordError(

@@ -11,6 +11,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from safetensors.torch import load_file, save_file
 
 from lensbench.training.interrupts import StopRequest
@@ -22,6 +23,23 @@ SECONDS_BETWEEN_CHECKPOINTS = 600.0
 SECONDS_BETWEEN_EPOCHS = 30.0
 """What it may lose if epochs are shorter. A checkpoint of a ResNet18 has 134 MB and takes some
 tenths of a second, which are a good part of an epoch on a fast GPU."""
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that replace the one before them once they are whole.
+
+    Lightning's are written in the folder for temporary files and moved from there, which on another
+    file system is a copy over the one before: who is killed in it has none.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
+    ) -> None:
+        """Write a checkpoint beside the one before, and take its place."""
+        partial = Path(path).with_suffix(".partial")
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(checkpoint, partial)
+        partial.replace(path)
 
 
 class LastStep(ModelCheckpoint):

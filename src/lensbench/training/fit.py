@@ -20,7 +20,7 @@ from lensbench.data.batches import DeviceImages, Feeder
 from lensbench.data.pack import Pack
 from lensbench.errors import ConfigError
 from lensbench.outcome import History, Timing
-from lensbench.training.checkpoints import BestEpoch, LastStep, find_checkpoint
+from lensbench.training.checkpoints import BestEpoch, LastStep, WholeCheckpoints, find_checkpoint
 from lensbench.training.execution import (
     Execution,
     Precision,
@@ -199,7 +199,8 @@ def _trainer(
         return lightning.Trainer(
             accelerator=machine.accelerator,
             devices=1,
-            plugins=LightningEnvironment(),  # one process, whatever a cluster's variables say
+            # One process, whatever a cluster's variables say.
+            plugins=[LightningEnvironment(), WholeCheckpoints()],
             precision=precision,
             benchmark=True,  # shapes do not change, so cuDNN may look for its fastest kernels
             max_epochs=recipe.epochs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import lightning
@@ -21,11 +22,14 @@ class Progress(lightning.Callback):
         """Show `label` (the name of the run, and which of how many it is) in front."""
         self._label = label
         self._bar: Any = None
+        self._start = (0, 0.0)
 
     def on_train_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Open the bar, at the place where a resumed fit goes on."""
+        # A bar that the environment disables (TQDM_DISABLE) counts nothing itself.
+        self._start = trainer.global_step, time.monotonic()
         n_batches = int(trainer.num_training_batches)
         self._bar = tqdm(
             total=(trainer.max_epochs or 0) * n_batches,
@@ -61,8 +65,10 @@ class Progress(lightning.Callback):
         )
         self._bar.set_postfix_str(line)
         if not sys.stderr.isatty():
-            seconds_per_step = self._bar.format_dict["elapsed"] / (self._bar.n - self._bar.initial)
-            left = (self._bar.total - self._bar.n) * seconds_per_step
+            first_step, start = self._start
+            n_steps = int(trainer.num_training_batches) * (trainer.max_epochs or 0)
+            seconds_per_step = (time.monotonic() - start) / (trainer.global_step - first_step)
+            left = (n_steps - trainer.global_step) * seconds_per_step
             tqdm.write(
                 f"{self._label}, epoch {len(pl_module.epochs)}/{trainer.max_epochs}: {line}, "
                 f"{tqdm.format_interval(left)} left",

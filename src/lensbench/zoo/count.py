@@ -45,11 +45,16 @@ def count_multiply_adds(classifier: Classifier) -> int:
     device = next(classifier.parameters()).device
     image = torch.zeros(1, *classifier.preprocess.image_shape, device=device)
     modes = {module: module.training for module in classifier.modules()}
+    trained = [weight for weight in classifier.parameters() if weight.requires_grad]
     classifier.eval()
+    # The counter hooks the gradients of what enters a module, and a weight that does has none here.
+    classifier.requires_grad_(False)
     try:
         with torch.no_grad(), _no_fused_attention(), FlopCounterMode(display=False) as counter:
             classifier(image)
     finally:
+        for weight in trained:
+            weight.requires_grad_()
         for module, mode in modes.items():
             module.training = mode
     n_operations: int = counter.get_total_flops()
