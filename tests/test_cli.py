@@ -15,10 +15,6 @@ from lensbench.data.finding import Audit
 from lensbench.data.pack import open_or_build_pack
 from lensbench.simulation import KNOBS, POPULATIONS
 
-VERBS = (
-    *("simulate", "populations", "verify", "run", "train", "compare", "plots", "explain"),
-    *("export", "models", "ensemble"),
-)
 TINY = ["--recipe", "quick", "--epochs", "1", "--batch-size", "8", "--no-pretrained"]
 
 
@@ -53,7 +49,7 @@ def test_comparing_and_plotting_need_no_torch(shared, tmp_path):
     assert "torch" not in loaded_by(code)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", cli.VERBS)
 def test_every_verb_explains_itself(lensbench, verb):
     status, text = lensbench(verb, "--help")
     assert status == 0

@@ -548,26 +548,32 @@ def show_plots(drawn: Sequence[Path], notes: Sequence[str]) -> int:
     return 0
 
 
+VERBS: dict[str, Callable[..., int]] = {
+    verb.__name__: verb
+    for verb in (
+        simulate,
+        populations,
+        verify,
+        run,
+        train,
+        compare,
+        report,
+        evaluate,
+        ensemble,
+        time,
+        plots,
+        explain,
+        export,
+        models,
+    )
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a verb, and end the process with its exit status."""
     finish(
         lambda: tyro.extras.subcommand_cli_from_dict(
-            {
-                "simulate": simulate,
-                "populations": populations,
-                "verify": verify,
-                "run": run,
-                "train": train,
-                "compare": compare,
-                "report": report,
-                "evaluate": evaluate,
-                "ensemble": ensemble,
-                "time": time,
-                "plots": plots,
-                "explain": explain,
-                "export": export,
-                "models": models,
-            },
+            VERBS,
             prog="lensbench",
             description="Classify strong gravitational lenses by their dark-matter substructure, "
             "and compare classifiers honestly.",

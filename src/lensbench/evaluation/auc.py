@@ -193,6 +193,7 @@ def hanley_mcneil_deviation(auc: float, n_members: int, n_others: int) -> float:
 
 def _midranks(values: Floats) -> Floats:
     """Return ranks from 1, ties sharing their mean rank."""
+    # scipy.stats has this too, but takes a second to import.
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     ranks: Floats = (last - (counts - 1) / 2)[inverse]

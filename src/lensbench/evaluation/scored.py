@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
+from scipy.special import log_softmax
 
 from lensbench.evaluation.ranking import (
     Booleans,
@@ -37,17 +38,14 @@ class Scored:
 
     @classmethod
     def of(cls, predictions: Predictions) -> Scored:
-        """Take them from predictions, in the order of the ids, so that a file's order is nothing.
+        """Convert predictions, sorted by id, so that the order of a file cannot change a result.
 
-        Resampling draws positions; sorted ids make its draws the same for every model and for
-        every order of the same examples.
+        Resampling draws positions: these are then the same for every model of the same examples.
         """
         order = np.argsort(predictions.ids, kind="stable")
         logits = predictions.logits
         with np.errstate(over="ignore"):
-            shifted = logits - logits.max(axis=1, keepdims=True)
-            probabilities = predictions.probabilities
-        logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+            probabilities, logs = predictions.probabilities, log_softmax(logits, axis=1)
         return cls(predictions.labels[order], probabilities[order], logs[order])
 
     @property

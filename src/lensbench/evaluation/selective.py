@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from lensbench.errors import RecordError
 from lensbench.evaluation.estimate import Estimate
 from lensbench.evaluation.proportions import proportion_estimate
-from lensbench.evaluation.ranking import Floats, cumulate
+from lensbench.evaluation.ranking import Floats, Integers, cumulate
 from lensbench.evaluation.scored import Scored
 from lensbench.outcome import Predictions
 
@@ -79,14 +79,14 @@ def risk_coverage(predictions: Predictions, level: float = 0.95) -> RiskCoverage
     n = len(predictions.ids)
     if not n:
         raise RecordError("no predictions: the risk of none does not exist")
-    scored, once = Scored.of(predictions), np.ones((n, 1))
-    n_tied, n_tied_wrong = _tied(scored, once)
-    covered, wrong = n_tied[:, 0].cumsum(), n_tied_wrong[:, 0].cumsum()
+    scored = Scored.of(predictions)
+    n_tied, n_tied_wrong = _tied(scored)
+    covered, wrong = n_tied.cumsum(), n_tied_wrong.cumsum()
     kept = np.unique(np.searchsorted(covered, np.linspace(0, n, _MOST_POINTS)))
     return RiskCoverage(
         coverage=tuple((covered[kept] / n).tolist()),
         risk=tuple((wrong[kept] / covered[kept]).tolist()),
-        aurc=float(area_under_risk_coverage(scored, once)[0]),
+        aurc=float(area_under_risk_coverage(scored, np.ones((n, 1)))[0]),
         at=tuple(
             proportion_estimate(f"risk_at/{wanted}", int(wrong[i]), int(covered[i]), level)
             for wanted in _COVERAGES
@@ -96,11 +96,9 @@ def risk_coverage(predictions: Predictions, level: float = 0.95) -> RiskCoverage
     )
 
 
-def _tied(scored: Scored, counts: Floats) -> tuple[Floats, Floats]:
-    """Return (G, B) examples, and wrong ones, of each confidence that occurs, highest first."""
-    order = np.argsort(-scored.confidence, kind="stable")
-    first = np.flatnonzero(np.diff(scored.confidence[order], prepend=np.inf))
-    ordered = counts[order]
-    tied: Floats = np.add.reduceat(ordered, first, axis=0)
-    tied_wrong: Floats = np.add.reduceat(ordered * ~scored.is_right[order, None], first, axis=0)
-    return tied, tied_wrong
+def _tied(scored: Scored) -> tuple[Integers, Integers]:
+    """Return (G,) numbers of examples, and of wrong ones, of each confidence, highest first."""
+    confidences, place, tied = np.unique(
+        -scored.confidence, return_inverse=True, return_counts=True
+    )
+    return tied, np.bincount(place[~scored.is_right], minlength=len(confidences))
