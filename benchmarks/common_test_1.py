@@ -28,8 +28,9 @@ import tyro
 import lensbench
 from lensbench.choices import choose_models
 from lensbench.comparison.compare import Entry
-from lensbench.config import DataSpec, MachineSpec, ModelSpec, recipe_for
+from lensbench.config import DataSpec, MachineSpec, ModelSpec
 from lensbench.data.pack import open_or_build_pack
+from lensbench.recipes import recipe_for
 from lensbench.runs.record import RunRecord
 from lensbench.simulation import CLASSES
 from lensbench.training.measure import fastest_execution, measure

@@ -31,7 +31,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import lensbench
-from lensbench.config import QUICK, DataSpec, ModelSpec
+from lensbench.config import DataSpec, ModelSpec
 from lensbench.data.audit import find
 from lensbench.data.batches import DeviceImages, Feeder
 from lensbench.data.catalogue import read_catalogue
@@ -40,6 +40,7 @@ from lensbench.data.pack import Pack, open_or_build_pack, open_pack, packs_folde
 from lensbench.data.sources.open import open_source
 from lensbench.data.survey import survey
 from lensbench.data.writer import PackWriter
+from lensbench.recipes import QUICK
 from lensbench.runs.environment import describe_environment
 from lensbench.training.augment import augment
 from lensbench.zoo.build import build
@@ -309,10 +310,10 @@ def wait(
 TRAINING = """
 import sys, numpy as np, resource, tempfile
 from pathlib import Path
-from lensbench.config import DataSpec, MachineSpec, QUICK
+from lensbench.config import DataSpec, MachineSpec, ModelSpec
 from lensbench.data.pack import open_or_build_pack
+from lensbench.recipes import QUICK
 from lensbench.training.fit import fit
-from lensbench.config import ModelSpec
 from lensbench.zoo.build import build
 
 def memory():

@@ -24,9 +24,10 @@ from safetensors.torch import load_file
 
 import lensbench
 from lensbench.choices import choose_models
-from lensbench.config import DataSpec, MachineSpec, ModelSpec, Recipe, SplitSpec, recipe_for
+from lensbench.config import DataSpec, MachineSpec, ModelSpec, Recipe, SplitSpec
 from lensbench.data.pack import open_or_build_pack
 from lensbench.outcome import Predictions
+from lensbench.recipes import recipe_for
 from lensbench.runs.record import RunRecord
 from lensbench.training.fit import predict
 from lensbench.zoo.build import load_classifier

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lensbench.comparison.compare import compare
-from lensbench.config import CONTRACT, DataSpec, JudgeSpec, ModelSpec, RunConfig
+from lensbench.config import DataSpec, JudgeSpec, ModelSpec, RunConfig
 from lensbench.cost import Cost
 from lensbench.data.catalogue import read_catalogue
 from lensbench.data.pack import fingerprint
@@ -36,6 +36,7 @@ from lensbench.data.sources.open import open_source
 from lensbench.data.survey import survey
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Epoch, History, Predictions, Timing
+from lensbench.recipes import CONTRACT
 from lensbench.reporting.page.page import write_page
 from lensbench.runs.compose import completed_record
 from lensbench.runs.environment import describe_environment

@@ -52,8 +52,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 import lensbench
-from lensbench.config import CONTRACT, LENSBENCH, DataSpec, MachineSpec, ModelSpec, Recipe
+from lensbench.config import DataSpec, MachineSpec, ModelSpec, Recipe
 from lensbench.data.pack import Pack, open_or_build_pack
+from lensbench.recipes import CONTRACT, LENSBENCH
 from lensbench.runs.environment import describe_environment
 from lensbench.training.execution import (
     Execution,

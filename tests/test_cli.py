@@ -186,7 +186,8 @@ def test_the_real_archive_as_it_is_published(lensbench, make_dataset, tmp_path):
 
 
 def test_a_trained_classifier_is_exported(lensbench, tmp_path):
-    from lensbench.config import RECIPES, ModelSpec
+    from lensbench.config import ModelSpec
+    from lensbench.recipes import RECIPES
     from lensbench.zoo.build import build
     from lensbench.zoo.weights import save_weights
 

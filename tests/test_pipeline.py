@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from lensbench.config import QUICK, DataSpec, ModelSpec, RunConfig, SplitSpec
+from lensbench.config import DataSpec, ModelSpec, RunConfig, SplitSpec
 from lensbench.errors import DatasetError, RecordError
 from lensbench.pipeline import prepare
+from lensbench.recipes import QUICK
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 import lensbench
-from lensbench.config import CONTRACT, DataSpec, MachineSpec, ModelSpec, Recipe
+from lensbench.config import DataSpec, MachineSpec, ModelSpec, Recipe
 from lensbench.data.catalogue import read_catalogue
 from lensbench.data.pack import open_or_build_pack, verify
 from lensbench.data.sources.open import open_source
 from lensbench.outcome import Predictions
+from lensbench.recipes import CONTRACT
 from lensbench.training.fit import predict
 from lensbench.training.module import Training
 from lensbench.zoo.build import build

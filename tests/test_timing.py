@@ -8,8 +8,9 @@ import pytest
 
 from lensbench import timing
 from lensbench.comparison.costs import known_costs
-from lensbench.config import CONTRACT, DataSpec, MachineSpec, ModelSpec, RunConfig
+from lensbench.config import DataSpec, MachineSpec, ModelSpec, RunConfig
 from lensbench.cost import Cost, MeasuredCost, Throughput
+from lensbench.recipes import CONTRACT
 from lensbench.runs.cost import Costs
 from lensbench.runs.record import Environment, RunRecord
 from lensbench.timing import time_runs

@@ -24,18 +24,11 @@ from lensbench.api import (
     verify,
 )
 from lensbench.choices import choose_recipe
-from lensbench.config import (
-    DATASET_URL,
-    RECIPES,
-    DataSpec,
-    JudgeSpec,
-    MachineSpec,
-    Recipe,
-    SplitSpec,
-)
+from lensbench.config import DATASET_URL, DataSpec, JudgeSpec, MachineSpec, Recipe, SplitSpec
 from lensbench.errors import LensbenchError
 from lensbench.evaluation.estimate import Estimate
 from lensbench.outcome import Predictions
+from lensbench.recipes import RECIPES
 from lensbench.runs.record import RunRecord
 from lensbench.runs.store import contract_layout
 from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, list_models

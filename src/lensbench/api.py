@@ -26,11 +26,11 @@ from lensbench.config import (
     RunConfig,
     Selection,
     SplitSpec,
-    recipe_for,
     run_name,
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.estimate import MACRO_AUC
+from lensbench.recipes import recipe_for
 from lensbench.runs.store import NATIVE, Layout, RunStore, find_records, load_predictions
 from lensbench.zoo.names import resolve
 

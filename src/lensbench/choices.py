@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lensbench.config import RECIPES, DataSpec, Recipe, Spec
+from lensbench.config import DataSpec, Recipe, Spec
 from lensbench.errors import ConfigError
+from lensbench.recipes import RECIPES
 from lensbench.zoo.names import CONTRACT_MODELS, ContractModel
 
 _Spec = TypeVar("_Spec", bound=Spec)

@@ -17,7 +17,6 @@ from rich.table import Table
 from lensbench import api
 from lensbench.choices import checked
 from lensbench.config import (
-    RECIPES,
     AcceptableFinding,
     DataSpec,
     JudgeSpec,
@@ -30,6 +29,7 @@ from lensbench.config import (
 )
 from lensbench.errors import ConfigError, LensbenchError
 from lensbench.evaluation.estimate import MACRO_AUC
+from lensbench.recipes import RECIPES
 from lensbench.runs.foreign import Scores
 from lensbench.simulation import CLASSES, KNOBS, POPULATIONS, named_population
 from lensbench.zoo.names import CONTRACT_MODELS, list_models

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from lensbench.config import CONTRACT, MachineSpec
+from lensbench.config import MachineSpec
 from lensbench.cost import MeasuredCost
 from lensbench.errors import RecordError
+from lensbench.recipes import CONTRACT
 from lensbench.runs.cost import Costs
 from lensbench.runs.environment import describe_environment
 from lensbench.runs.record import RunRecord

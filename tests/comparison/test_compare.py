@@ -10,12 +10,13 @@ import pytest
 from scipy.special import softmax
 
 from lensbench.comparison.compare import compare
-from lensbench.config import CONTRACT, DataSpec, JudgeSpec, ModelSpec, RunConfig
+from lensbench.config import DataSpec, JudgeSpec, ModelSpec, RunConfig
 from lensbench.cost import Cost
 from lensbench.errors import ComparisonError, ConfigError
 from lensbench.evaluation.auc import one_vs_rest
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Epoch, History, Predictions, Timing
+from lensbench.recipes import CONTRACT
 from lensbench.runs.compose import completed_record, failed_record
 from lensbench.runs.environment import describe_environment
 from lensbench.runs.record import SplitSummary

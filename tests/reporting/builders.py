@@ -9,8 +9,9 @@ import numpy as np
 
 from lensbench.comparison.compare import Comparison, Entry, Pair
 from lensbench.comparison.judged import Judged
-from lensbench.config import QUICK, DataSpec, ModelSpec, RunConfig
+from lensbench.config import DataSpec, ModelSpec, RunConfig
 from lensbench.evaluation.estimate import Estimate, RocCurve
+from lensbench.recipes import QUICK
 from lensbench.runs.record import (
     ContractConfig,
     Environment,

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from lensbench.config import CONTRACT, DataSpec, JudgeSpec, ModelSpec, RunConfig
+from lensbench.config import DataSpec, JudgeSpec, ModelSpec, RunConfig
 from lensbench.cost import Cost
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Epoch, History, Predictions, Timing
+from lensbench.recipes import CONTRACT
 from lensbench.runs.compose import completed_record
 from lensbench.runs.record import Environment, SplitSummary
 from lensbench.runs.store import RunStore

@@ -7,9 +7,6 @@ import pytest
 
 from lensbench import cli
 from lensbench.config import (
-    CONTRACT,
-    LENSBENCH,
-    QUICK,
     DataSpec,
     JudgeSpec,
     MachineSpec,
@@ -17,8 +14,8 @@ from lensbench.config import (
     Recipe,
     RunConfig,
     SplitSpec,
-    recipe_for,
 )
+from lensbench.recipes import CONTRACT, LENSBENCH, QUICK, recipe_for
 from lensbench.runs.command import reproducing_command
 from lensbench.runs.environment import describe_environment
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lensbench.config import CONTRACT, DataSpec, JudgeSpec, MachineSpec, ModelSpec, RunConfig
+from lensbench.config import DataSpec, JudgeSpec, MachineSpec, ModelSpec, RunConfig
+from lensbench.recipes import CONTRACT
 from lensbench.runs.compose import failed_record
 from lensbench.runs.environment import cpu_name, describe_environment
 from lensbench.runs.store import (

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from lensbench.config import CONTRACT, MachineSpec, Recipe
+from lensbench.config import MachineSpec, Recipe
 from lensbench.errors import ConfigError
+from lensbench.recipes import CONTRACT
 from lensbench.training import execution
 from lensbench.training.execution import (
     Execution,

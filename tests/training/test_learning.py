@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lensbench.config import MachineSpec, ModelSpec, recipe_for
+from lensbench.config import MachineSpec, ModelSpec
 from lensbench.data.pack import Pack
+from lensbench.recipes import recipe_for
 from lensbench.training.fit import fit, predict
 from lensbench.zoo.build import build
 from lensbench.zoo.names import resolve

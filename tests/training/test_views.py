@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lensbench.config import CONTRACT, LENSBENCH, QUICK, Recipe
+from lensbench.config import Recipe
+from lensbench.recipes import CONTRACT, LENSBENCH, QUICK
 from lensbench.training.views import d4_views, refusal, views
 
 

@@ -6,17 +6,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lensbench.config import (
-    CONTRACT,
-    RECIPES,
-    DataSpec,
-    JudgeSpec,
-    MachineSpec,
-    RunConfig,
-    Spec,
-    SplitSpec,
-    recipe_for,
-)
+from lensbench.config import DataSpec, JudgeSpec, MachineSpec, RunConfig, Spec, SplitSpec
+from lensbench.recipes import CONTRACT, RECIPES, recipe_for
 from lensbench.runs.record import Environment
 
 
