@@ -1,8 +1,6 @@
 """Every row arrives exactly once, with its exact values, in an order that can be repeated."""
 
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lensbench.config import DataSpec
-from lensbench.data import batches as batches_module
 from lensbench.data.batches import DeviceImages, Feeder
 from lensbench.data.pack import Pack, open_or_build_pack
 
@@ -140,61 +137,3 @@ def test_a_pass_goes_on_where_another_one_stopped(n_before, epoch):
     resumed.set_epoch(epoch + 1)
     whole.set_epoch(epoch + 1)
     assert rows_of(resumed) == rows_of(whole)
-
-
-@pytest.mark.parametrize("n_rows", [1, 7, 24, 25])
-@pytest.mark.parametrize("n_processes", [2, 3, 4])
-def test_processes_share_every_row_exactly_once(monkeypatch, n_rows, n_processes):
-    def shares(seed: int | None) -> list[list[list[int]]]:
-        made = []
-        for rank in range(n_processes):
-            monkeypatch.setattr(batches_module, "_share", lambda rank=rank: (rank, n_processes))
-            made.append(rows_of(feeder(n_rows, 12, seed)))
-        return made
-
-    evaluated = shares(None)
-    assert sorted(row for share in evaluated for batch in share for row in batch) == list(
-        range(n_rows)
-    )
-    trained = shares(1)
-    monkeypatch.setattr(batches_module, "_share", lambda: (0, 1))
-    alone = rows_of(feeder(n_rows, 12, 1))
-    for number, batch in enumerate(alone):
-        parts = [share[number] for share in trained]
-        assert max(map(len, parts)) - min(map(len, parts)) <= 1
-        assert sorted(flat(parts)) == sorted(batch)
-
-
-PROCESS = """
-import sys
-import numpy as np, torch, torch.distributed
-from lensbench.data.batches import Feeder
-
-class Numbers:
-    def batch(self, rows):
-        return torch.from_numpy(rows), torch.from_numpy(rows)
-
-rank, file = int(sys.argv[1]), sys.argv[2]
-torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-for seed in (None, 1):
-    feeder = Feeder(Numbers(), np.arange(25), 8, shuffle_seed=seed)
-    print([labels.tolist() for _, labels in feeder])
-torch.distributed.destroy_process_group()
-"""
-
-
-@pytest.mark.slow
-def test_torch_distributed_is_asked_for_the_share(tmp_path):
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(rank), str(tmp_path / "meeting")],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=120)[0].splitlines() for process in processes]
-    evaluated, trained = ([eval(lines[k]) for lines in said] for k in (0, 1))  # noqa: S307
-    assert sorted(flat(flat(evaluated))) == list(range(25))
-    alone = rows_of(feeder(25, 8, 1))
-    assert [sorted(a + b) for a, b in zip(*trained, strict=True)] == [sorted(b) for b in alone]

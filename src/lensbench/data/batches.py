@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-import torch.distributed
 from numpy.typing import NDArray
 
 from lensbench.data.pack import Pack
@@ -114,14 +113,10 @@ def _upload(pack: Pack, device: torch.device) -> torch.Tensor:
 class Feeder:
     """Some rows of a pack in batches, each row once.
 
-    Where `torch.distributed` runs, every process gets its own share: of each batch in training,
-    of all rows in evaluation. Shares differ by one row at most.
-
     Args:
         images: Where the batches come from.
         rows: (n,) rows of the pack.
-        batch_size: Most images per training step, of all processes together; in evaluation of
-            each.
+        batch_size: Most images per step.
         shuffle_seed: For training: every epoch has a new order, that depends on this and the
             number of the epoch alone, and batches are of equal size, give or take one, since a
             last one of a few images would count as much as the others. None, for evaluation,
@@ -165,7 +160,7 @@ class Feeder:
         self._n_skipped = state["batches"] % len(self)
 
     def __len__(self) -> int:
-        return -(-self._n_to_divide() // self._batch_size)
+        return -(-len(self._rows) // self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         first, self._n_skipped = self._n_skipped, 0
@@ -175,20 +170,13 @@ class Feeder:
                 yield self._images.batch(rows)
 
     def _batches(self) -> list[NDArray[np.int64]]:
-        """Return this process's rows of each batch."""
-        rank, n_processes = _share()
         if self._shuffle_seed is None:
-            share = self._rows[rank::n_processes]
             return [
-                share[first : first + self._batch_size]
-                for first in range(0, len(share), self._batch_size)
+                self._rows[first : first + self._batch_size]
+                for first in range(0, len(self._rows), self._batch_size)
             ]
         order = self._rows[_shuffled(len(self._rows), self._shuffle_seed, self._epoch)]
-        return [batch[rank::n_processes] for batch in np.array_split(order, len(self))]
-
-    def _n_to_divide(self) -> int:
-        rank, n_processes = _share()
-        return len(self._rows if self._shuffle_seed is not None else self._rows[rank::n_processes])
+        return np.array_split(order, len(self))
 
 
 def _shuffled(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -198,10 +186,3 @@ def _shuffled(n: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """
     bits = np.random.Philox(np.random.SeedSequence([seed, epoch])).random_raw(n)
     return np.argsort(bits, kind="stable")
-
-
-def _share() -> tuple[int, int]:
-    """Return the number of this process, and of how many."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
