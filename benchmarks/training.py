@@ -562,7 +562,7 @@ def ways(
     if compiled:
         others += [way.model_copy(update={"compiled": True}) for way in (usual, *others)]
     rates: dict[Execution, list[float]] = {way: [] for way in (usual, *others)}
-    with left_alone(MachineSpec(), device):
+    with left_alone(MachineSpec()):
         for _, way in itertools.product(range(n_rounds), rates):
             rates[way].append(1 / stopwatch.seconds_per_image(way))
     for way in others:

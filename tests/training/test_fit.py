@@ -15,7 +15,7 @@ from lensbench.training import module, progress
 from lensbench.training.fit import fit, predict
 from lensbench.training.module import Training
 
-from .tiny import CPU, network, recipe, run
+from .tiny import CPU, network, nothing_global_changed, recipe, run
 
 
 def test_each_step_draws_anew_and_a_second_fit_draws_the_same(pack, tmp_path, monkeypatch):
@@ -144,6 +144,18 @@ def test_a_log_has_a_line_for_each_epoch(pack, tmp_path, monkeypatch, capsys, is
     lines = re.findall(r"tiny, epoch (\d)/3: loss [^\r\n]*, ([\d:]+) left", shown)
     assert [epoch for epoch, _ in lines] == ["1", "2", "3"]
     assert lines[-1][1] == "00:00"
+
+
+def test_random_numbers_and_threads_are_left_alone(pack, tmp_path):
+    """So that a later fit that asks for no number of threads has torch's own."""
+    classifier, machine = network(), CPU.model_copy(update={"threads": 1})
+    with nothing_global_changed():
+        assert run(pack, tmp_path, recipe(), classifier, machine).threads == 1
+    seen = []
+    classifier[0].register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    with nothing_global_changed():
+        predict(classifier, pack, np.arange(60), recipe(), machine)
+    assert set(seen) == {1}
 
 
 def test_training_that_diverges_is_stopped_and_said(pack, tmp_path):

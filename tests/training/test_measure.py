@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import os
-import random
 import sys
 
 import lightning
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -26,6 +24,8 @@ from lensbench.training.measure_all import Subject, measure_all
 from lensbench.training.module import Training
 from lensbench.training.steps import open_fabric
 from lensbench.zoo.build import build
+
+from .tiny import nothing_global_changed
 
 CLASSES = ("no", "sphere", "vort")
 SHAPE = (1, 32, 32)
@@ -76,21 +76,8 @@ def test_a_batch_of_another_size():
 
 @pytest.mark.usefixtures("short")
 def test_random_numbers_and_threads_are_left_alone():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    numpys, pythons = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
-    with torch.random.fork_rng([]):
-        torch.manual_seed(54321)  # no seed that a step sets
-        torchs = torch.get_rng_state()
-        try:
-            _measure(n_repeats=1)
-            assert torch.get_num_threads() == 2
-        finally:
-            torch.set_num_threads(threads)
-        assert torch.equal(torch.get_rng_state(), torchs)
-    assert np.array_equal(np.random.get_state()[1], numpys)  # noqa: NPY002
-    assert random.getstate() == pythons
-    assert torch.is_grad_enabled()
+    with nothing_global_changed():
+        _measure(n_repeats=1)
 
 
 def test_a_step_is_one_of_adamw_with_a_clipped_gradient():

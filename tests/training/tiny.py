@@ -1,5 +1,8 @@
 """A small network, a small pack and a short recipe, for fits that take a tenth of a second."""
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +74,24 @@ def run(
         cache=folder.parent / "execution.json",
         label="tiny",
     )
+
+
+@contextmanager
+def nothing_global_changed() -> Iterator[None]:
+    """Check that random numbers, threads and cuDNN are as they were, on a machine of 2 threads."""
+    threads = torch.get_num_threads()
+    numpys, pythons = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    with torch.random.fork_rng([]):
+        torch.manual_seed(54321)  # no seed that a step sets
+        torchs = torch.get_rng_state()
+        torch.set_num_threads(2)
+        try:
+            yield
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(threads)
+        assert torch.equal(torch.get_rng_state(), torchs)
+    assert np.array_equal(np.random.get_state()[1], numpys)  # noqa: NPY002
+    assert random.getstate() == pythons
+    assert torch.is_grad_enabled()
+    assert not torch.backends.cudnn.benchmark

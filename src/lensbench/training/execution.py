@@ -118,11 +118,10 @@ def choose_execution(
     Raises:
         ConfigError: The machine lacks the accelerator that was asked for.
     """
-    device = open_fabric(machine, "32-true").device
-    ways = allowed_ways(work.recipe, machine, device)
-    if len(ways) == 1 and machine.compile != "auto":
-        return ways[0].model_copy(update={"compiled": machine.compile == "yes"})
-    with left_alone(machine, device), warnings.catch_warnings():
+    with left_alone(machine) as device, warnings.catch_warnings():
+        ways = allowed_ways(work.recipe, machine, device)
+        if len(ways) == 1 and machine.compile != "auto":
+            return ways[0].model_copy(update={"compiled": machine.compile == "yes"})
         # The schedule of a step that is only measured does not matter.
         warnings.simplefilter("ignore")
         key = _key(work, machine, device)

@@ -18,7 +18,6 @@ from tqdm.auto import tqdm
 from lensbench.config import MachineSpec, Recipe
 from lensbench.data.batches import DeviceImages, Feeder
 from lensbench.data.pack import Pack
-from lensbench.errors import ConfigError
 from lensbench.outcome import History, Timing
 from lensbench.training.checkpoints import BestEpoch, LastStep, WholeCheckpoints, find_checkpoint
 from lensbench.training.execution import (
@@ -34,6 +33,7 @@ from lensbench.training.interrupts import StopRequest, keyboard_interrupts
 from lensbench.training.module import Training, best_epoch
 from lensbench.training.progress import Progress
 from lensbench.training.quiet import quiet
+from lensbench.training.steps import left_alone
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -96,19 +96,15 @@ def fit(
         tqdm.write(f"{label}: {line}", sys.stderr)
 
     resumed = find_checkpoint(folder, say)
-    if machine.threads is not None:
-        torch.set_num_threads(machine.threads)
-    with quiet():
-        work = Work(
-            classifier, recipe, pack.image_shape, len(pack.classes), len(train) * recipe.epochs
-        )
+    work = Work(classifier, recipe, pack.image_shape, len(pack.classes), len(train) * recipe.epochs)
+    with quiet(), left_alone(machine) as device:
         # A fit that failed before its first checkpoint is not bound to how it was computed.
         execution = resumed_execution(folder) if resumed else None
         if execution is None:
             execution = choose_execution(work, machine, cache, say)
         keep_execution(execution, folder)
         trainer = _trainer(machine, execution.precision, recipe, callbacks, folder)
-        images = DeviceImages(pack, trainer.strategy.root_device)
+        images = DeviceImages(pack, device)
         batches = Feeder(images, train, recipe.batch_size, shuffle_seed=seed)
         execution.arrange(classifier)
         training = Training(
@@ -138,7 +134,6 @@ def fit(
         best.restore(training)
     elif training.averaged is not None:
         classifier.load_state_dict(training.averaged.module.state_dict())
-    root = trainer.strategy.root_device
     training.cpu()
     return Fit(
         history=History(epochs=tuple(training.epochs), kept_epoch=kept_epoch),
@@ -147,9 +142,9 @@ def fit(
             n_train_images_per_second=len(train) * len(training.epochs) / training.train_seconds,
         ),
         execution=execution,
-        accelerator=root.type,
-        device=torch.cuda.get_device_name(root) if root.type == "cuda" else None,
-        threads=torch.get_num_threads(),
+        accelerator=device.type,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        threads=machine.threads or torch.get_num_threads(),
         notes=_notes(training),
     )
 
@@ -166,10 +161,10 @@ def predict(
     They are computed in float32, from each of the V views of an image that the recipe asks for; the
     first view is the image itself.
     """
-    with quiet():
+    with quiet(), left_alone(machine) as device:
         trainer = _trainer(machine, "32-true", recipe, [], None)
         # Every row is wanted once: not worth a copy of all of them on the device.
-        images = DeviceImages(pack, trainer.strategy.root_device, resident=False)
+        images = DeviceImages(pack, device, resident=False)
         with keyboard_interrupts(trainer), exact_float32():
             logits = trainer.predict(
                 Training(classifier, recipe, 0, 0), Feeder(images, rows, recipe.batch_size)
@@ -195,23 +190,19 @@ def _trainer(
     callbacks: list[lightning.Callback],
     folder: Path | None,
 ) -> lightning.Trainer:
-    try:
-        return lightning.Trainer(
-            accelerator=machine.accelerator,
-            devices=1,
-            # One process, whatever a cluster's variables say.
-            plugins=[LightningEnvironment(), WholeCheckpoints()],
-            precision=precision,
-            benchmark=True,  # shapes do not change, so cuDNN may look for its fastest kernels
-            max_epochs=recipe.epochs,
-            gradient_clip_val=None if recipe.gradient_clip == "none" else recipe.gradient_clip,
-            callbacks=callbacks,
-            default_root_dir=folder,
-            logger=False,
-            enable_checkpointing=bool(callbacks),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-    except lightning.fabric.utilities.exceptions.MisconfigurationException as error:
-        raise ConfigError(f"accelerator {machine.accelerator!r}: {error}") from error
+    return lightning.Trainer(
+        accelerator=machine.accelerator,
+        devices=1,
+        # One process, whatever a cluster's variables say.
+        plugins=[LightningEnvironment(), WholeCheckpoints()],
+        precision=precision,
+        max_epochs=recipe.epochs,
+        gradient_clip_val=None if recipe.gradient_clip == "none" else recipe.gradient_clip,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=bool(callbacks),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )

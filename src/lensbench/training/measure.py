@@ -115,8 +115,7 @@ def measure(
     """
     batch_size = batch_size or recipe.batch_size
     recipe = recipe.model_copy(update={"batch_size": batch_size})
-    device = open_fabric(machine, execution.precision).device
-    with left_alone(machine, device):
+    with left_alone(machine) as device:
         classifier = build(_untrained(identifier), recipe, classes, image_shape, seed=0)
         memory = PeakMemory(classifier, device)
         cost = cost_of(classifier)

@@ -96,16 +96,25 @@ def random_batch(
 
 
 @contextlib.contextmanager
-def left_alone(machine: MachineSpec, device: torch.device) -> Iterator[None]:
-    """Set threads and cuDNN as a fit does, and give them and random numbers back as they were."""
+def left_alone(machine: MachineSpec) -> Iterator[torch.device]:
+    """Set threads and cuDNN for a machine, and give them and random numbers back as they were.
+
+    Yields:
+        The device of the machine.
+
+    Raises:
+        ConfigError: The machine lacks the accelerator that was asked for.
+    """
+    device = open_fabric(machine, "32-true").device
     threads = torch.get_num_threads()
     searches = torch.backends.cudnn.benchmark
+    # Shapes do not change, so cuDNN may look for its fastest kernels.
     torch.backends.cudnn.benchmark = True
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
+            yield device
     finally:
         torch.set_num_threads(threads)
         torch.backends.cudnn.benchmark = searches
