@@ -34,6 +34,7 @@ from lensbench.recipes import recipe_for
 from lensbench.runs.record import RunRecord
 from lensbench.simulation import CLASSES
 from lensbench.training.measure import fastest_execution, measure
+from lensbench.whole_file import written_whole
 from lensbench.zoo.build import ImageShape
 from lensbench.zoo.names import resolve
 
@@ -166,10 +167,8 @@ def write(out: Path, runs: Path, population: str, simulated: float) -> None:
         "verdict": comparison.verdict,
         "models": [about(entry) for entry in entries],
     }
-    partial = out.with_suffix(".partial")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    partial.replace(out)
+    with written_whole(out) as partial:
+        partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def about(entry: Entry) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from lensbench.errors import RecordError
+from lensbench.whole_file import written_whole
 
 ROUNDING = 0.02
 """How far probabilities that were written with few digits may be from adding up to 1."""
@@ -95,9 +96,7 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write an `.npz` that holds plain arrays only; the file appears whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
+        with written_whole(path) as partial, partial.open("wb") as file:
             np.savez_compressed(
                 file,
                 ids=np.asarray(self.ids, dtype=np.str_),
@@ -105,7 +104,6 @@ class Predictions:
                 logits=self.logits,
                 classes=np.asarray(self.classes, dtype=np.str_),
             )
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Predictions:

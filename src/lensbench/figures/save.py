@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from lensbench.errors import ConfigError
 from lensbench.figures.style import styled
+from lensbench.whole_file import written_whole
 
 DPI = 160
 
@@ -34,11 +35,6 @@ def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> Path:
     suffix = path.suffix.lower()
     if suffix not in _UNDATED:
         raise ConfigError(f"{path}: figures are written as {', '.join(_UNDATED)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with written_whole(path) as partial:
         figure.savefig(partial, format=suffix[1:], dpi=dpi, metadata=_UNDATED[suffix])
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path

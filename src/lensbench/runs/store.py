@@ -17,6 +17,7 @@ from lensbench.config import RunConfig
 from lensbench.errors import RecordError
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
+from lensbench.whole_file import written_whole
 
 State = Literal["new", "finished", "interrupted", "failed", "changed"]
 
@@ -275,10 +276,8 @@ def load_predictions(record: RunRecord, path: Path, part: str) -> Predictions | 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from lensbench.training.interrupts import StopRequest
 from lensbench.training.module import Training, best_epoch
+from lensbench.whole_file import written_whole
 
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
 """What an interrupted fit may lose, if an epoch is not shorter."""
@@ -123,11 +124,10 @@ class BestEpoch(lightning.Callback):
         if isinstance(pl_module, Training) and (
             best_epoch(pl_module.epochs) == len(pl_module.epochs)
         ):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._file.with_suffix(".partial")
             state = pl_module.evaluated.state_dict()
-            save_file({k: t.detach().cpu().contiguous().clone() for k, t in state.items()}, partial)
-            partial.replace(self._file)
+            copies = {k: t.detach().cpu().contiguous().clone() for k, t in state.items()}
+            with written_whole(self._file) as partial:
+                save_file(copies, partial)
 
     def restore(self, training: Training) -> None:
         """Give the classifier the weights that were kept."""

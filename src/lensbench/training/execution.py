@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
-import os
 import platform
 import time
 import warnings
@@ -27,6 +26,7 @@ from lensbench.training.steps import (
     seconds,
     training_step,
 )
+from lensbench.whole_file import written_whole
 from lensbench.zoo.build import ImageShape
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -158,10 +158,8 @@ def _found(
 
 def keep_execution(execution: Execution, folder: Path) -> None:
     """Note in the folder of a fit how it is computed, so that it goes on in the same way."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{_NOTE}.partial"
-    partial.write_text(execution.model_dump_json(), encoding="utf-8")
-    partial.replace(folder / _NOTE)
+    with written_whole(folder / _NOTE) as partial:
+        partial.write_text(execution.model_dump_json(), encoding="utf-8")
 
 
 def resumed_execution(folder: Path) -> Execution | None:
@@ -322,9 +320,6 @@ def _read(cache: Path | None) -> dict[str, Execution]:
 def _write(known: dict[str, Execution], cache: Path | None) -> None:
     if cache is None:
         return
-    # Of this process alone: others may write theirs at the same time.
-    partial = cache.with_name(f"{cache.name}.{os.getpid()}.partial")
-    with contextlib.suppress(OSError):  # what is not kept is measured again
-        cache.parent.mkdir(parents=True, exist_ok=True)
+    # What is not kept is measured again.
+    with contextlib.suppress(OSError), written_whole(cache) as partial:
         partial.write_bytes(_KNOWN.dump_json(known, indent=1))
-        partial.replace(cache)

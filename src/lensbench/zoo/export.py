@@ -12,6 +12,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from lensbench.errors import ConfigError, ModelError
+from lensbench.whole_file import written_whole
 from lensbench.zoo.classifier import Classifier
 from lensbench.zoo.equivariant.networks import as_plain
 from lensbench.zoo.fetching import one_line
@@ -55,10 +56,8 @@ def export(classifier: Classifier, path: Path) -> None:
         raise ModelError(
             f"{classifier.name} cannot be exported to {path.suffix}: {one_line(error)}"
         ) from error
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_bytes(content)
 
 
 def _require_onnx(classifier: Classifier, path: Path) -> None:

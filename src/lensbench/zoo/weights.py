@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lensbench.errors import WeightsError
+from lensbench.whole_file import written_whole
 from lensbench.zoo.adapter import State
 from lensbench.zoo.classifier import Classifier
 
@@ -34,13 +35,10 @@ def save_weights(classifier: Classifier, path: Path) -> None:
     _require_suffix(path)
     # Copies, because the format refuses tensors that share memory.
     state = {name: t.detach().cpu().contiguous().clone() for name, t in _state(classifier).items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
     # Not `save_file`, which hides the file from everyone but its owner.
-    partial.write_bytes(
-        save(state, metadata={"format": "pt", _KEY: json.dumps(describe(classifier))})
-    )
-    partial.replace(path)
+    content = save(state, metadata={"format": "pt", _KEY: json.dumps(describe(classifier))})
+    with written_whole(path) as partial:
+        partial.write_bytes(content)
 
 
 def describe(classifier: Classifier) -> dict[str, Any]:

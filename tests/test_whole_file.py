@@ -1,0 +1,66 @@
+"""A file appears whole or not at all."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lensbench.whole_file import written_whole
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.json"
+    with written_whole(path) as partial:
+        partial.write_text("half")
+        assert not path.exists()
+        partial.write_text("whole")
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("old", [None, "old"])
+def test_an_error_half_way_leaves_everything_as_it_was(tmp_path, error, old):
+    path = tmp_path / "a.json"
+    if old:
+        path.write_text(old)
+
+    def interrupted():
+        with written_whole(path) as partial:
+            partial.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([old] if old else [])
+
+
+def test_what_cannot_take_its_place_is_removed(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+
+    def in_the_place_of_a_folder():
+        with written_whole(folder) as partial:
+            partial.write_text("whole")
+
+    with pytest.raises(OSError, match="directory"):
+        in_the_place_of_a_folder()
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+OTHER = """
+import sys, pathlib
+from lensbench.whole_file import written_whole
+with written_whole(pathlib.Path(sys.argv[1])) as partial:
+    partial.write_text("theirs")
+"""
+
+
+def test_two_processes_do_not_share_what_they_write(tmp_path):
+    path = tmp_path / "a.json"
+    with written_whole(path) as partial:
+        partial.write_text("ours")
+        subprocess.run([sys.executable, "-c", OTHER, str(path)], check=True)
+        assert path.read_text() == "theirs"
+    assert path.read_text() == "ours"
+    assert list(tmp_path.iterdir()) == [path]
