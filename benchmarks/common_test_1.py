@@ -33,7 +33,7 @@ from lensbench.data.pack import open_or_build_pack
 from lensbench.recipes import recipe_for
 from lensbench.runs.record import RunRecord
 from lensbench.simulation import CLASSES
-from lensbench.training.measure import fastest_execution, measure
+from lensbench.training.measure import Subject, fastest_execution, measure
 from lensbench.whole_file import written_whole
 from lensbench.zoo.build import ImageShape
 from lensbench.zoo.names import resolve
@@ -129,10 +129,10 @@ def plan(
     name = str(resolve(choose_models([model], with_batch_sizes=False)[0].identifier))
     start = ModelSpec(identifier=name, pretrained=False)
     recipe = lensbench.choose_recipe(recipe_for("lensbench", start), batch_size=batch_size)
-    subject = (name, recipe, CLASSES, shape)
+    subject = Subject(name, recipe, CLASSES, shape)
     machine = MachineSpec(threads=threads, compile="no")
-    way = fastest_execution(*subject, machine)
-    cost = measure(*subject, machine, execution=way, n_repeats=2)
+    way = fastest_execution(subject, machine)
+    cost = measure(subject, machine, way, n_repeats=2)
     found = {"precision": way.precision, "memory_format": way.memory_format}
     seconds = 1.2 * n_images / cost.training.median + SECONDS_BESIDES
     return machine.model_copy(update=found), seconds

@@ -71,11 +71,11 @@ def record(name: str, group: str | None = None, seed: int = 42) -> RunRecord:
     )
 
 
-def run(records: list[RunRecord]) -> Costs:
+def run(records: list[RunRecord], batch_size: int | None = None) -> Costs:
     return time_runs(
         records,
         MachineSpec(accelerator="cpu"),
-        batch_size=None,
+        batch_size=batch_size,
         n_repeats=1,
         n_rounds=1,
         say=lambda _: None,
@@ -97,6 +97,14 @@ def test_published_models_are_measured_by_their_protocol(subjects, shared):
     assert subjects["ResNet18"].image_shape == (1, 150, 150)
     assert subjects["ResNet18"].classes == ("no", "sphere", "vort")
     assert costs.date.tzinfo is not None
+
+
+def test_a_batch_size_that_is_asked_for_is_that_of_all(subjects):
+    run([record("A")])
+    assert subjects["A"].recipe == CONTRACT
+    run([record("A"), record("B")], batch_size=6)
+    expected = CONTRACT.model_copy(update={"batch_size": 6})
+    assert [subject.recipe for subject in subjects.values()] == [expected, expected]
 
 
 def test_costs_of_another_model_of_the_same_name_are_not_taken(shared):

@@ -128,10 +128,10 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
     record = completed_record(
         config,
         describe_environment(
-            fitted.accelerator,
-            fitted.device,
+            fitted.hardware.accelerator,
+            fitted.hardware.device,
             fitted.execution.precision,
-            fitted.threads,
+            fitted.hardware.threads,
             memory_format=fitted.execution.memory_format,
             compiled=fitted.execution.compiled,
         ),

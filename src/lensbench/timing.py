@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from lensbench.config import MachineSpec
@@ -12,8 +13,9 @@ from lensbench.recipes import CONTRACT
 from lensbench.runs.cost import Costs
 from lensbench.runs.environment import describe_environment
 from lensbench.runs.record import RunRecord
-from lensbench.training.measure import find_hardware
-from lensbench.training.measure_all import Subject, measure_all
+from lensbench.training.measure import Subject
+from lensbench.training.measure_all import measure_all
+from lensbench.training.steps import find_hardware
 
 _PUBLISHED_SHAPE = (1, 150, 150)
 
@@ -51,11 +53,11 @@ def time_runs(
         elif subject is None:
             say(f"{record.model_desc}: nothing to measure, its predictions were made elsewhere")
         else:
-            subjects.setdefault(record.model_name, subject)
+            changes = {"batch_size": batch_size or subject.recipe.batch_size}
+            recipe = subject.recipe.model_copy(update=changes)
+            subjects.setdefault(record.model_name, replace(subject, recipe=recipe))
     known: dict[str, MeasuredCost] = {}
-    for name, found in measure_all(
-        subjects, machine, batch_size=batch_size, n_repeats=n_repeats, n_rounds=n_rounds
-    ):
+    for name, found in measure_all(subjects, machine, n_repeats=n_repeats, n_rounds=n_rounds):
         if isinstance(found, str):
             say(f"{name}: not measured: {found}")
             known.pop(name, None)

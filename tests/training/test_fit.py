@@ -51,7 +51,7 @@ def test_a_fit_learns_and_its_history_says_so(pack, tmp_path):
     assert epochs[-1].train_loss < 0.3 * epochs[0].train_loss
     assert epochs[-1].validation_auc > 0.95
     assert fitted.timing.fit_seconds > 0
-    assert fitted.accelerator == "cpu"
+    assert fitted.hardware.accelerator == "cpu"
 
 
 def test_the_history_of_the_last_epoch_is_that_of_the_weights(pack, tmp_path):
@@ -150,7 +150,7 @@ def test_random_numbers_and_threads_are_left_alone(pack, tmp_path):
     """So that a later fit that asks for no number of threads has torch's own."""
     classifier, machine = network(), CPU.model_copy(update={"threads": 1})
     with nothing_global_changed():
-        assert run(pack, tmp_path, recipe(), classifier, machine).threads == 1
+        assert run(pack, tmp_path, recipe(), classifier, machine).hardware.threads == 1
     seen = []
     classifier[0].register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
     with nothing_global_changed():

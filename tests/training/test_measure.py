@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import lightning
 import pytest
@@ -19,10 +20,10 @@ from lensbench.training import measure as measuring
 from lensbench.training import measure_all as measuring_all
 from lensbench.training import steps
 from lensbench.training.execution import Execution
-from lensbench.training.measure import find_hardware, measure
-from lensbench.training.measure_all import Subject, measure_all
+from lensbench.training.measure import Subject, measure
+from lensbench.training.measure_all import measure_all
 from lensbench.training.module import Training
-from lensbench.training.steps import open_fabric
+from lensbench.training.steps import find_hardware, open_fabric
 from lensbench.zoo.build import build
 
 from .tiny import nothing_global_changed
@@ -43,7 +44,7 @@ def short(monkeypatch):
 
 def _measure(machine=None, recipe=None, **settings):
     machine = machine or MachineSpec(accelerator="cpu", threads=1)
-    return measure(MODEL, recipe or _recipe(), CLASSES, SHAPE, machine, **settings)
+    return measure(Subject(MODEL, recipe or _recipe(), CLASSES, SHAPE), machine, **settings)
 
 
 @pytest.mark.usefixtures("short")
@@ -66,12 +67,6 @@ def test_every_number_is_there(precision, settings):
     assert cost.channels == settings.get("channels", 1)
     assert cost.image_size == (settings.get("image_size", 32),) * 2
     assert cost.multiply_adds > 0
-
-
-@pytest.mark.usefixtures("short")
-def test_a_batch_of_another_size():
-    cost = _measure(batch_size=6, n_repeats=1)
-    assert cost.training.batch_size == cost.inference.batch_size == 6
 
 
 @pytest.mark.usefixtures("short")
@@ -130,9 +125,9 @@ def test_steps_are_those_of_the_training_loop(monkeypatch, precision):
     monkeypatch.setattr(Training, "training_step", spy("train", Training.training_step))
     monkeypatch.setattr(Training, "predict_step", spy("predict", Training.predict_step))
     way = Execution(precision=precision)
-    _measure(recipe=_recipe(batch_size=8), execution=way, n_warm_up=2, n_repeats=2)
+    _measure(recipe=_recipe(batch_size=8), execution=way, n_repeats=2)
     for kind, training in (("train", True), ("predict", False)):
-        assert len(seen[kind]) >= 2 + 1 + 2
+        assert len(seen[kind]) >= 3 + 1 + 2
         for step in seen[kind]:
             assert step["training"] is step["gradients"] is training
             # Predictions are made in float32, whatever training is computed in.
@@ -146,40 +141,31 @@ def test_steps_are_those_of_the_training_loop(monkeypatch, precision):
     assert torch.equal(seen["predict"][0]["weights"], seen["predict"][-1]["weights"])
 
 
-def test_the_clock_counts_every_step(monkeypatch):
-    """With a clock that a step moves by a known time, the speeds are known."""
-    now = [0.0]
-    n_called = [0]
+def test_the_clock_counts_every_step_but_those_that_warm_up(monkeypatch):
+    """With a clock that a step moves by a known time, the speeds are known.
 
-    def step():
-        n_called[0] += 1
-        now[0] += 0.03
+    While cuDNN looks for the fastest kernels, steps are slow and take more memory.
+    """
+    now, n_made, restarts = [0.0], {"predict": 0, "train": 0}, []
+
+    def timed(kind, seconds, original):
+        def step(self, batch, number):
+            n_made[kind] += 1
+            now[0] += seconds if n_made[kind] > 3 else 10
+            return original(self, batch, number)
+
+        return step
 
     monkeypatch.setattr(steps.time, "perf_counter", lambda: now[0])
-    rates = measuring._rates(step, torch.device("cpu"), n_repeats=4)
-    assert rates == pytest.approx([1 / 0.03] * 4)
-    # 1, 2, 4 and 8 steps until they fill 0.2 s, then 8 for each repeat.
-    assert n_called[0] == (1 + 2 + 4 + 8) + 4 * 8
-
-
-@pytest.mark.usefixtures("short")
-def test_warming_up_counts_neither_for_speed_nor_for_memory(monkeypatch):
-    """While cuDNN looks for the fastest kernels, steps are slow and take more memory."""
-    told: list[str] = []
-
-    def steps_of(kind):
-        return lambda *_: lambda: told.append(kind)
-
-    def rates(*_):
-        told.append("clock")
-        return [1.0]
-
-    monkeypatch.setattr(measuring, "inference_step", steps_of("predict"))
-    monkeypatch.setattr(measuring, "training_step", steps_of("train"))
-    monkeypatch.setattr(measuring.PeakMemory, "restart", lambda _: told.append("restart"))
-    monkeypatch.setattr(measuring, "_rates", rates)
-    _measure(n_warm_up=2)
-    assert told == ["predict"] * 2 + ["restart", "clock"] + ["train"] * 2 + ["restart", "clock"]
+    monkeypatch.setattr(Training, "predict_step", timed("predict", 0.06, Training.predict_step))
+    monkeypatch.setattr(Training, "training_step", timed("train", 0.03, Training.training_step))
+    monkeypatch.setattr(measuring.PeakMemory, "restart", lambda _: restarts.append(dict(n_made)))
+    cost = _measure(n_repeats=4)
+    assert cost.inference.repeats == pytest.approx([4 / 0.06] * 4)
+    assert cost.training.repeats == pytest.approx([4 / 0.03] * 4)
+    # 1, 2, 4 and 8 steps until they fill 0.2 s, then 8 for each repeat; half of that for 0.06 s.
+    assert n_made == {"predict": 3 + (1 + 2 + 4) + 4 * 4, "train": 3 + (1 + 2 + 4 + 8) + 4 * 8}
+    assert restarts == [{"predict": 3, "train": 0}, {"predict": 26, "train": 3}]
 
 
 def test_a_step_whose_gradient_overflows_goes_on():
@@ -192,13 +178,6 @@ def test_a_step_whose_gradient_overflows_goes_on():
     training = Training(network, plan, n_steps=1, seed=0)
     steps.training_step(steps.open_fabric(machine, "32-true"), training, batch)()
     assert not network[1].weight.isfinite().all()
-
-
-@pytest.mark.usefixtures("short")
-def test_speeds_are_images_per_second(monkeypatch):
-    monkeypatch.setattr(measuring, "_rates", lambda *_: [2.0, 3.0])
-    cost = _measure(batch_size=10)
-    assert cost.training.repeats == cost.inference.repeats == (20, 30)
 
 
 def test_hardware():
@@ -215,8 +194,9 @@ def test_a_missing_gpu_is_an_error():
 
 
 def test_an_unknown_model_is_an_error():
+    unknown = Subject("resnet18000", _recipe(), CLASSES, SHAPE)
     with pytest.raises(ModelError, match="no classifier"):
-        measure("resnet18000", _recipe(), CLASSES, SHAPE, MachineSpec(accelerator="cpu"))
+        measure(unknown, MachineSpec(accelerator="cpu"))
 
 
 def _cost(*rates):
@@ -237,31 +217,40 @@ def _cost(*rates):
 def test_rounds_go_over_all_models_and_failures_stop_nothing(monkeypatch):
     """Each model is computed in the way that was chosen for it, once, before all rounds."""
     ways = {"a": Execution(), "b": Execution(compiled=True), "c": Execution(precision="bf16-mixed")}
-    answers = iter([_cost(1.0), "it broke", _cost(2.0), _cost(3.0), _cost(4.0)])
+    answers = iter([_cost(1.0), torch.OutOfMemoryError("too large"), *map(_cost, (2.0, 3.0, 4.0))])
     chosen, asked = [], []
 
-    def answer(work, subject, *arguments):
-        if work is measuring_all._fastest_or_reason:
-            chosen.append((subject.identifier, *arguments))
-            return ways.get(subject.identifier, "no such model")
-        asked.append((subject.identifier, *arguments))
-        return next(answers)
+    def fastest_execution(subject, machine):
+        chosen.append((subject.identifier, machine))
+        if subject.identifier not in ways:
+            raise ModelError("no such model")
+        return ways[subject.identifier]
 
-    monkeypatch.setattr(measuring_all, "_in_fresh_process", answer)
+    def measure(subject, *arguments):
+        asked.append((subject.identifier, *arguments))
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    # In the place of processes, of which each has one thing to do.
+    monkeypatch.setattr(measuring_all, "ProcessPoolExecutor", lambda **_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(measuring_all, "fastest_execution", fastest_execution)
+    monkeypatch.setattr(measuring_all, "measure", measure)
     subjects = {name: Subject(name.lower(), _recipe(), CLASSES, SHAPE) for name in "ABCD"}
     machine = MachineSpec(accelerator="cpu")
-    found = list(measure_all(subjects, machine, batch_size=7, n_warm_up=8, n_repeats=9))
+    found = list(measure_all(subjects, machine, n_repeats=9))
     assert found == [
         ("D", "no such model"),
         ("A", _cost(1.0)),
-        ("B", "it broke"),
+        ("B", "OutOfMemoryError: too large"),
         ("C", _cost(2.0)),
         ("A", _cost(1.0, 3.0)),
         ("C", _cost(2.0, 4.0)),
     ]
     settled = machine.model_copy(update={"threads": torch.get_num_threads()})
     assert chosen == [(name, settled) for name in "abcd"]
-    assert asked == [(name, settled, ways[name], 7, 8, 9) for name in "abcac"]
+    assert asked == [(name, settled, ways[name], 9) for name in "abcac"]
 
 
 def test_the_process_is_another_one_each_time():
@@ -275,29 +264,12 @@ def test_a_process_that_dies_is_reported():
     assert "its process ended before it was measured: most likely the memory ran out" in reason
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (ModelError("it cannot take such images"), "it cannot take such images"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError: CUDA out of memory"),
-    ],
-)
-def test_errors_become_reasons(monkeypatch, error, reason):
-    def fail(*_, **__):
-        raise error
-
-    monkeypatch.setattr(measuring_all, "measure", fail)
-    subject = Subject(MODEL, _recipe(), CLASSES, SHAPE)
-    told = measuring_all._measured_or_reason(subject, MachineSpec(), Execution(), None, 1, 1)
-    assert told == reason
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
 def test_peak_memory_is_that_of_weights_gradients_and_moments():
     subject = Subject("resnet18", _recipe(batch_size=2), CLASSES, SHAPE)
     machine = MachineSpec(accelerator="cpu", threads=1)
-    ((name, cost),) = measure_all({"One": subject}, machine, n_warm_up=1, n_repeats=2, n_rounds=1)
+    ((name, cost),) = measure_all({"One": subject}, machine, n_repeats=2, n_rounds=1)
     assert name == "One"
     assert cost.training.n_repeats == 2
     weights = 4 * cost.n_parameters

@@ -33,7 +33,7 @@ from lensbench.training.interrupts import StopRequest, keyboard_interrupts
 from lensbench.training.module import Training, best_epoch
 from lensbench.training.progress import Progress
 from lensbench.training.quiet import quiet
-from lensbench.training.steps import left_alone
+from lensbench.training.steps import Hardware, find_hardware, left_alone
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -45,10 +45,7 @@ class Fit:
     history: History
     timing: Timing
     execution: Execution
-    accelerator: str
-    device: str | None
-    """Model name of the GPU; None on a CPU."""
-    threads: int
+    hardware: Hardware
     notes: tuple[str, ...]
     """What a record should say about how it ended."""
 
@@ -142,9 +139,7 @@ def fit(
             n_train_images_per_second=len(train) * len(training.epochs) / training.train_seconds,
         ),
         execution=execution,
-        accelerator=device.type,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        threads=machine.threads or torch.get_num_threads(),
+        hardware=find_hardware(machine),
         notes=_notes(training),
     )
 

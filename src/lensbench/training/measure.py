@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 
@@ -21,9 +21,11 @@ from lensbench.training.steps import (
     training_step,
 )
 from lensbench.zoo.build import ImageShape, build
+from lensbench.zoo.classifier import Classifier
 from lensbench.zoo.count import cost_of
 
 _REPEAT_SECONDS = 0.2
+_N_WARM_UP = 3
 
 _N_IMAGES = 1_000_000_000
 """Of a fit that is long on any machine."""
@@ -31,92 +33,63 @@ _N_IMAGES = 1_000_000_000
 PLAIN = Execution()
 
 
-class Hardware(NamedTuple):
-    """What a machine turned out to be."""
+@dataclass(frozen=True)
+class Subject:
+    """A model to be measured, under the conditions of its run."""
 
-    accelerator: str
-    """`cpu`, `cuda` or `mps`."""
-    device: str | None
-    """Model name of the GPU; None on a CPU."""
-    threads: int
+    identifier: str
+    """As in `ModelSpec`."""
+    recipe: Recipe
+    classes: tuple[str, ...]
+    image_shape: ImageShape
+    """(C, H, W) on disk."""
 
-
-def find_hardware(machine: MachineSpec) -> Hardware:
-    """Say what measurements with these settings run on.
-
-    Raises:
-        ConfigError: The machine lacks the accelerator that was asked for.
-    """
-    device = open_fabric(machine, "32-true").device
-    return Hardware(
-        device.type,
-        torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        machine.threads or torch.get_num_threads(),
-    )
+    def build(self) -> Classifier:
+        """Return it with random weights."""
+        model = ModelSpec(identifier=self.identifier, pretrained=False)
+        return build(model, self.recipe, self.classes, self.image_shape, seed=0)
 
 
-def fastest_execution(
-    identifier: str,
-    recipe: Recipe,
-    classes: tuple[str, ...],
-    image_shape: ImageShape,
-    machine: MachineSpec,
-) -> Execution:
+def fastest_execution(subject: Subject, machine: MachineSpec) -> Execution:
     """Return how a long fit of a classifier is computed on this machine.
 
     As `choose_execution` does for a fit, but nothing is compiled unless the machine's settings say
-    so: whether that pays depends on how long the fit is. Arguments and errors are those of
-    `measure`.
+    so: whether that pays depends on how long the fit is. Errors are those of `measure`.
     """
     if machine.compile == "auto":
         machine = machine.model_copy(update={"compile": "no"})
-    classifier = build(_untrained(identifier), recipe, classes, image_shape, seed=0)
-    work = Work(classifier, recipe, image_shape, len(classes), _N_IMAGES)
+    work = Work(
+        subject.build(), subject.recipe, subject.image_shape, len(subject.classes), _N_IMAGES
+    )
     return choose_execution(work, machine)
 
 
 def measure(
-    identifier: str,
-    recipe: Recipe,
-    classes: tuple[str, ...],
-    image_shape: ImageShape,
-    machine: MachineSpec,
-    *,
-    execution: Execution = PLAIN,
-    batch_size: int | None = None,
-    n_warm_up: int = 3,
-    n_repeats: int = 5,
+    subject: Subject, machine: MachineSpec, execution: Execution = PLAIN, n_repeats: int = 5
 ) -> MeasuredCost:
     """Measure what a classifier with random weights costs, on random images.
 
     A training step is that of `fit`: augmentation, forward and backward pass, clipping, AdamW and
-    averaging. Inference is that of `predict`, all views of
-    an image and float32, which brings the logits to the CPU. Both begin with a batch that is on
-    the device. Left out are reading images, the schedule, validation, and what Lightning's loop
-    itself takes.
+    averaging. Inference is that of `predict`, all views of an image and float32, which brings the
+    logits to the CPU. Both begin with a batch that is on the device. Left out are reading images,
+    the schedule, validation, and what Lightning's loop itself takes.
 
     Each repeat has as many steps as fill 0.2 s or more, and the device has finished them when its
     clock stops. Random numbers and threads of this process are left as they were.
 
     Args:
-        identifier: Of the model, as in `ModelSpec`.
-        recipe: How it sees the images and is trained.
-        classes: The K class names.
-        image_shape: (C, H, W) of the images on disk.
+        subject: The model.
         machine: On what.
         execution: How training is computed.
-        batch_size: Images per step (default: the recipe's).
-        n_warm_up: Steps before the first repeat.
         n_repeats: How often each speed is measured.
 
     Raises:
         ModelError: There is no such network, or it cannot take such images.
         ConfigError: The machine lacks the accelerator that was asked for.
     """
-    batch_size = batch_size or recipe.batch_size
-    recipe = recipe.model_copy(update={"batch_size": batch_size})
+    recipe, batch_size = subject.recipe, subject.recipe.batch_size
     with left_alone(machine) as device:
-        classifier = build(_untrained(identifier), recipe, classes, image_shape, seed=0)
+        classifier = subject.build()
         memory = PeakMemory(classifier, device)
         cost = cost_of(classifier)
         execution.arrange(classifier)
@@ -128,10 +101,10 @@ def measure(
             fused=execution.fused,
             compiled=execution.compiled,
         ).to(device)
-        batch = random_batch(batch_size, image_shape, len(classes), device)
+        batch = random_batch(batch_size, subject.image_shape, len(subject.classes), device)
 
         def rates(step: Callable[[], object]) -> Throughput:
-            for _ in range(n_warm_up):
+            for _ in range(_N_WARM_UP):
                 step()
             # While cuDNN looks for the fastest kernels it takes memory that later steps do not.
             memory.restart()
@@ -152,10 +125,6 @@ def measure(
             inference_peak_bytes=inference_peak,
             execution=str(execution),
         )
-
-
-def _untrained(identifier: str) -> ModelSpec:
-    return ModelSpec(identifier=identifier, pretrained=False)
 
 
 def _rates(step: Callable[[], object], device: torch.device, n_repeats: int) -> list[float]:

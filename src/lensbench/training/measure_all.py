@@ -6,36 +6,22 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from lensbench.config import MachineSpec, Recipe
+from lensbench.config import MachineSpec
 from lensbench.cost import MeasuredCost
 from lensbench.errors import LensbenchError
 from lensbench.training.execution import Execution
-from lensbench.training.measure import fastest_execution, find_hardware, measure
-from lensbench.zoo.build import ImageShape
+from lensbench.training.measure import Subject, fastest_execution, measure
+from lensbench.training.steps import find_hardware
 
 _Found = TypeVar("_Found")
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model to be measured, under the conditions of its run."""
-
-    identifier: str
-    recipe: Recipe
-    classes: tuple[str, ...]
-    image_shape: ImageShape
-    """(C, H, W) on disk."""
 
 
 def measure_all(
     subjects: Mapping[str, Subject],
     machine: MachineSpec,
     *,
-    batch_size: int | None = None,
-    n_warm_up: int = 3,
     n_repeats: int = 5,
     n_rounds: int = 2,
 ) -> Iterator[tuple[str, MeasuredCost | str]]:
@@ -43,14 +29,12 @@ def measure_all(
 
     How each model is computed is chosen once, before. A model has a fresh process for that and in
     each round: its peak memory is its own, and one that runs out of memory does not stop the
-    others. A script that calls this needs the guard
-    `if __name__ == "__main__":`, as always where processes are spawned.
+    others. A script that calls this needs the guard `if __name__ == "__main__":`, as always where
+    processes are spawned.
 
     Args:
         subjects: By the name of the run.
         machine: On what, and how.
-        batch_size: Images per step, of all models (default: that of each recipe).
-        n_warm_up: Steps before the first repeat of each round.
         n_repeats: How often each speed is measured in each round.
         n_rounds: How often each model has its turn.
 
@@ -64,16 +48,9 @@ def measure_all(
     """
     # A fresh process has torch's own number of threads, not that of this one.
     machine = machine.model_copy(update={"threads": find_hardware(machine).threads})
-    if batch_size is not None:
-        subjects = {
-            name: replace(
-                subject, recipe=subject.recipe.model_copy(update={"batch_size": batch_size})
-            )
-            for name, subject in subjects.items()
-        }
     ways: dict[str, Execution] = {}
     for name, subject in subjects.items():
-        way = _in_fresh_process(_fastest_or_reason, subject, machine)
+        way = _in_fresh_process(_or_reason, fastest_execution, subject, machine)
         if isinstance(way, str):
             yield name, way
         else:
@@ -82,13 +59,7 @@ def measure_all(
     for _ in range(n_rounds):
         for name in list(ways):
             found = _in_fresh_process(
-                _measured_or_reason,
-                subjects[name],
-                machine,
-                ways[name],
-                batch_size,
-                n_warm_up,
-                n_repeats,
+                _or_reason, measure, subjects[name], machine, ways[name], n_repeats
             )
             if isinstance(found, str):
                 del ways[name]
@@ -111,42 +82,10 @@ def _in_fresh_process(work: Callable[..., _Found], *arguments: object) -> _Found
             )
 
 
-def _fastest_or_reason(subject: Subject, machine: MachineSpec) -> Execution | str:
-    return _or_reason(fastest_execution, subject, machine)
-
-
-def _measured_or_reason(
-    subject: Subject,
-    machine: MachineSpec,
-    execution: Execution,
-    batch_size: int | None,
-    n_warm_up: int,
-    n_repeats: int,
-) -> MeasuredCost | str:
-    return _or_reason(
-        measure,
-        subject,
-        machine,
-        execution=execution,
-        batch_size=batch_size,
-        n_warm_up=n_warm_up,
-        n_repeats=n_repeats,
-    )
-
-
-def _or_reason(
-    work: Callable[..., _Found], subject: Subject, machine: MachineSpec, **settings: object
-) -> _Found | str:
+def _or_reason(work: Callable[..., _Found], *arguments: object) -> _Found | str:
     """Return errors as text: not every library's can be sent to another process."""
     try:
-        return work(
-            subject.identifier,
-            subject.recipe,
-            subject.classes,
-            subject.image_shape,
-            machine,
-            **settings,
-        )
+        return work(*arguments)
     except LensbenchError as error:
         return str(error)
     except Exception as error:  # whatever stops one model must not stop the next

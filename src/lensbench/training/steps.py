@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import NamedTuple, cast
 
 import lightning
 import torch
@@ -36,6 +36,30 @@ def open_fabric(machine: MachineSpec, precision: str) -> lightning.Fabric:
             )
     except (lightning.fabric.utilities.exceptions.MisconfigurationException, RuntimeError) as error:
         raise ConfigError(f"accelerator {machine.accelerator!r}: {error}") from error
+
+
+class Hardware(NamedTuple):
+    """What a machine turned out to be."""
+
+    accelerator: str
+    """`cpu`, `cuda` or `mps`."""
+    device: str | None
+    """Model name of the GPU; None on a CPU."""
+    threads: int
+
+
+def find_hardware(machine: MachineSpec) -> Hardware:
+    """Say what these settings run on.
+
+    Raises:
+        ConfigError: The machine lacks the accelerator that was asked for.
+    """
+    device = open_fabric(machine, "32-true").device
+    return Hardware(
+        device.type,
+        torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        machine.threads or torch.get_num_threads(),
+    )
 
 
 def training_step(fabric: lightning.Fabric, training: Training, batch: Batch) -> Callable[[], None]:
