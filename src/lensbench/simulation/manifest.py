@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from lensbench.simulation.population import Population
+from lensbench.version import VERSION
 
 # Raised whenever the same population and seed come to give other images.
 _GENERATOR = 2
@@ -28,7 +28,7 @@ def manifest_of(
         "population": population.model_dump(mode="json", exclude={"about"}),
         "seed": seed,
         "n_images": n_images,
-        _ABOUT_THE_PROGRAM: version("lensbench"),
+        _ABOUT_THE_PROGRAM: VERSION,
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,8 +24,6 @@ from lensbench.simulation.manifest import manifest_of
 from lensbench.simulation.population import CLASSES, Population
 from lensbench.simulation.stack import SUFFIXES, Stack
 from lensbench.simulation.tables import rows_of, write_tables
-
-_log = logging.getLogger(__name__)
 
 
 class Target(Protocol):
@@ -128,7 +125,6 @@ def _complete(
     is_finished = target.is_finished(manifest)
     missing = [some for block in blocks if (some := target.missing(block)).numbers]
     if is_finished and not missing:
-        _log.info("%s already holds this data set: left as it is", target.path)
         return
 
     device = chosen_device(device)
