@@ -21,6 +21,12 @@ AcceptableFinding = Literal["contradiction", "leak", "near-contradiction", "near
 Selection = Literal["all", "greedy"]
 """Who is a member of an ensemble: every candidate, or whom `evaluation.ensemble` selects."""
 
+PerImage = Literal["none", "min-max", "standardise"]
+Stretch = Literal["none", "sqrt", "asinh", "log"]
+Normalisation = Literal["none", "imagenet"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+MemoryFormat = Literal["contiguous", "channels-last"]
+
 DATASET_URL = "https://drive.google.com/file/d/1ZEyNMEO43u3qhJAwJeBZxFBEYc_pVYZQ/view"
 """Where DeepLense publishes the archive of Common Test I."""
 
@@ -145,13 +151,13 @@ class Recipe(Spec):
     channels: Literal[1, 3] = 1
     """Channels that the network sees; a single-channel image is repeated for 3."""
 
-    per_image: Literal["none", "min-max", "standardise"] = "none"
+    per_image: PerImage = "none"
     """Rescale each image to values of 0 to 1, or to mean 0 and deviation 1, before all else."""
 
-    stretch: Literal["none", "sqrt", "asinh", "log"] = "none"
+    stretch: Stretch = "none"
     """Brightness curve: sqrt(x), asinh(x / 0.1) or log(1000 x + 1), scaled to be 1 at 1."""
 
-    normalise: Literal["none", "imagenet"] = "none"
+    normalise: Normalisation = "none"
     """imagenet subtracts ImageNet's mean and divides by its deviation."""
 
     symmetry: Literal["none", "flips", "d4"] = "d4"
@@ -278,11 +284,11 @@ class MachineSpec(Spec):
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Where to train; auto takes a GPU if there is one."""
 
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    precision: Literal["auto", Precision] = "auto"
     """Arithmetic of training; auto measures what is fastest here, as far as the recipe lets it.
     Predictions are made in float32."""
 
-    memory_format: Literal["auto", "contiguous", "channels-last"] = "auto"
+    memory_format: Literal["auto", MemoryFormat] = "auto"
     """Order of pixels and channels in memory; auto measures which is faster here."""
 
     compile: Literal["auto", "yes", "no"] = "auto"

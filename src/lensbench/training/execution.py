@@ -11,13 +11,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
-from lensbench.config import MachineSpec, Recipe
+from lensbench.config import MachineSpec, MemoryFormat, Precision, Recipe
 from lensbench.training.module import Training
 from lensbench.training.steps import (
     left_alone,
@@ -28,9 +27,6 @@ from lensbench.training.steps import (
 )
 from lensbench.whole_file import written_whole
 from lensbench.zoo.build import ImageShape
-
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-MemoryFormat = Literal["contiguous", "channels-last"]
 
 SHORT_SECONDS = 30.0
 """A fit that takes no longer is not worth a measurement."""

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
-from lensbench.config import MachineSpec, Recipe
+from lensbench.config import MachineSpec, Precision, Recipe
 from lensbench.data.batches import DeviceImages, Feeder
 from lensbench.data.pack import Pack
 from lensbench.outcome import History, Timing
 from lensbench.training.checkpoints import BestEpoch, LastStep, WholeCheckpoints, find_checkpoint
 from lensbench.training.execution import (
     Execution,
-    Precision,
     Work,
     choose_execution,
     keep_execution,

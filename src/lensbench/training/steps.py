@@ -11,7 +11,7 @@ import lightning
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
-from lensbench.config import MachineSpec
+from lensbench.config import MachineSpec, Precision
 from lensbench.data.batches import Batch
 from lensbench.errors import ConfigError
 from lensbench.training.float32 import exact_float32
@@ -20,7 +20,7 @@ from lensbench.training.quiet import quiet
 from lensbench.zoo.build import ImageShape
 
 
-def open_fabric(machine: MachineSpec, precision: str) -> lightning.Fabric:
+def open_fabric(machine: MachineSpec, precision: Precision) -> lightning.Fabric:
     """Return Lightning's access to the device of a machine, in a precision of its.
 
     Raises:
@@ -32,7 +32,7 @@ def open_fabric(machine: MachineSpec, precision: str) -> lightning.Fabric:
                 accelerator=machine.accelerator,
                 devices=1,
                 plugins=LightningEnvironment(),  # one process, whatever a cluster's variables say
-                precision=precision,  # type: ignore[arg-type]
+                precision=precision,
             )
     except (lightning.fabric.utilities.exceptions.MisconfigurationException, RuntimeError) as error:
         raise ConfigError(f"accelerator {machine.accelerator!r}: {error}") from error

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lensbench.config import Recipe
+from lensbench.config import Normalisation, PerImage, Recipe, Stretch
 from lensbench.errors import ModelError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -31,9 +31,9 @@ class View:
 
     image_size: int | None
     channels: Literal[1, 3]
-    per_image: Literal["none", "min-max", "standardise"]
-    stretch: Literal["none", "sqrt", "asinh", "log"]
-    normalise: Literal["none", "imagenet"]
+    per_image: PerImage
+    stretch: Stretch
+    normalise: Normalisation
 
     @classmethod
     def of(cls, recipe: Recipe) -> Self:
@@ -132,7 +132,7 @@ class Preprocess(nn.Module):
         return f"{settings}, {self.view}"
 
 
-def rescale(images: Tensor, how: Literal["none", "min-max", "standardise"]) -> Tensor:
+def rescale(images: Tensor, how: PerImage) -> Tensor:
     """Rescale each image by itself, all its channels together; a constant image becomes zeros.
 
     Args:
@@ -156,7 +156,7 @@ def rescale(images: Tensor, how: Literal["none", "min-max", "standardise"]) -> T
     return images
 
 
-def stretch(images: Tensor, how: Literal["none", "sqrt", "asinh", "log"]) -> Tensor:
+def stretch(images: Tensor, how: Stretch) -> Tensor:
     """Lift what is faint, with 0 and 1 left where they are.
 
     The curves are those of `SqrtStretch`, `AsinhStretch(a=0.1)` and `LogStretch(a=1000)` in
