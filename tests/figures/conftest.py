@@ -103,3 +103,12 @@ def without_intervals(make_comparison: MakeComparison) -> Comparison:
         for entry in comparison.entries
     )
     return replace(comparison, entries=entries)
+
+
+@pytest.fixture
+def partly_without_auc(make_comparison: MakeComparison) -> Comparison:
+    """Four models; the AUC of the second is undefined."""
+    comparison = make_comparison(4)
+    first, second, *others = comparison.entries
+    undefined = second.auc.model_copy(update=dict.fromkeys(("value", "low", "high"), math.nan))
+    return replace(comparison, entries=(first, replace(second, auc=undefined), *others))

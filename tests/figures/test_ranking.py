@@ -81,6 +81,16 @@ def test_values_without_intervals_are_drawn_and_said_to_have_none(without_interv
     assert "No intervals" in ax.get_legend().get_title().get_text()
 
 
+def test_a_model_without_auc_is_left_out_and_named(partly_without_auc):
+    without = partly_without_auc.entries[1].name
+    ax = draw_auc_ranking(partly_without_auc)
+    assert _rows(ax) == [e.name for e in partly_without_auc.entries if e.name != without]
+    assert f"AUC undefined: {without}." in ax.get_legend().get_title().get_text()
+    by_accuracy = draw_accuracy_ranking(partly_without_auc)
+    assert without in _rows(by_accuracy)
+    assert "undefined" not in by_accuracy.get_legend().get_title().get_text()
+
+
 def test_height_grows_with_the_number_of_models(make_comparison):
     heights = [draw_auc_ranking(make_comparison(n)).figure.get_figheight() for n in (1, 13, 23)]
     assert heights == sorted(set(heights))

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 from matplotlib.text import Annotation
@@ -85,6 +86,28 @@ def test_tied_models_are_filled(make_comparison):
 
 def test_values_without_intervals_are_drawn(without_intervals):
     assert len(_labels(draw_auc_vs_time(without_intervals).axes[0])) == 4
+
+
+def _against_parameters(comparison):
+    return draw_auc_vs_cost(comparison, _costs(comparison), "parameters")
+
+
+@pytest.mark.parametrize("draw", [draw_auc_vs_time, _against_parameters])
+def test_a_model_without_auc_is_left_out_and_named(partly_without_auc, draw):
+    first, without, *others = (entry.name for entry in partly_without_auc.entries)
+    (ax,) = draw(partly_without_auc).axes
+    assert sorted(label.get_text() for label in _labels(ax)) == sorted([first, *others])
+    assert f"AUC undefined: {without}." in ax.get_xlabel()
+
+
+@pytest.mark.parametrize("draw", [draw_auc_vs_time, _against_parameters])
+def test_the_legend_says_in_what_models_are_tied(make_comparison, draw):
+    comparison = make_comparison(13)
+    tied, worse = "not distinguishable from the best on these test images", "worse than the best"
+    for metric, where in (("auc_ovr_macro", ""), ("log_loss", "in log loss ")):
+        (ax,) = draw(replace(comparison, metric=metric)).axes
+        meanings = [text.get_text() for text in ax.get_legend().get_texts()]
+        assert meanings[:2] == [f"{where}{tied}", f"{where}{worse}"]
 
 
 def test_no_time_at_all_is_an_error(make_comparison):

@@ -9,6 +9,7 @@ import numpy as np
 
 from lensbench.config import DataSpec, JudgeSpec, ModelSpec, RunConfig
 from lensbench.cost import Cost
+from lensbench.evaluation.estimate import undefined_told_otherwise
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Epoch, History, Predictions, Timing
 from lensbench.recipes import CONTRACT
@@ -70,10 +71,13 @@ def store_run(
     minutes: float = 12.0,
     warnings: tuple[str, ...] = (),
     judge: JudgeSpec = QUICK_JUDGE,
+    untested: str | None = None,
 ) -> Path:
-    """Write a finished run; returns its record."""
+    """Write a finished run, with no test image of the class `untested`; returns its record."""
     store = RunStore(root, name)
     test = correlated(n, separation, seed, classes)
+    tested = [one != untested for one in np.array(classes)[test.labels]]
+    test = Predictions(test.ids[tested], test.labels[tested], test.logits[tested], classes)
     test.save(store.predictions("test"))
     files = {"test": "predictions_test.npz"}
     if with_validation:
@@ -89,6 +93,8 @@ def store_run(
         )
         for i in range(15)
     )
+    with undefined_told_otherwise():
+        evaluation = evaluate(test, judge)
     store.finish(
         completed_record(
             RunConfig(
@@ -108,7 +114,7 @@ def store_run(
                 fingerprint="0" * 16,
                 n_train=8 * n,
                 n_validation=n,
-                n_test=n,
+                n_test=len(test.ids),
                 test_fingerprint=test_fingerprint,
             ),
             warnings=warnings,
@@ -123,7 +129,7 @@ def store_run(
             ),
             history=History(epochs=epochs, kept_epoch=12),
             timing=Timing(fit_seconds=60 * minutes, n_train_images_per_second=100),
-            evaluation=evaluate(test, judge),
+            evaluation=evaluation,
             files=files,
         )
     )

@@ -9,9 +9,11 @@ from matplotlib.figure import Figure
 from lensbench.comparison.compare import compare
 from lensbench.reporting import plots
 from lensbench.reporting.markdown import escaped
-from lensbench.reporting.report import write_report
+from lensbench.reporting.report import write_full_report, write_report
+from lensbench.runs.store import find_records
 
 from .builders import make_comparison, make_record
+from .page_runs import QUICK_JUDGE, store_run
 
 
 @pytest.fixture(autouse=True)
@@ -141,3 +143,21 @@ def test_a_name_is_nothing_but_a_name(tmp_path):
     links = [link for link in _links(page) if link.name != "y"]
     assert len(links) == 7
     assert all(link.is_file() for link in links)
+
+
+def test_a_class_without_test_images_costs_the_plots_of_the_auc_alone(tmp_path):
+    for seed, name in enumerate(("One", "Other")):
+        store_run(tmp_path / "runs", name, 2.0 - seed, seed=seed, untested="vort")
+    comparison = compare(find_records(tmp_path / "runs"), QUICK_JUDGE, "accuracy")
+    short = write_report(comparison, tmp_path / "short")
+    full = write_full_report(comparison, tmp_path / "full", QUICK_JUDGE)
+    for notes, undrawn in (
+        (short.notes, ("test_auc", "auc_vs_time")),
+        (full.notes, ("test_auc", "auc_vs_time", "auc_vs_multiply-adds", "auc_vs_parameters")),
+    ):
+        found = [note for note in notes if "is not drawn" in note]
+        assert [note.partition(".png")[0] for note in found] == [
+            f"comparison_plot_{name}" for name in undrawn
+        ]
+        assert all("test on images of every class, or go by the accuracy" in note for note in found)
+    assert set(short.comparison_plots.paths) == {"Test accuracy", "Training time"}

@@ -13,8 +13,8 @@ from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
 from lensbench.figures.style import BLUE, GREY, legend_below, new_axes, styled, wrapped
 
 _FLOORS = (*(percent / 100 for percent in range(99, 89, -1)), 0.85, 0.8, 0.7, 0.6, 0.5, 0.0)
-TIED = "not distinguishable from the best on these test images"
-WORSE = "worse than the best"
+_TIED = "not distinguishable from the best on these test images"
+_WORSE = "worse than the best"
 
 
 @styled()
@@ -22,13 +22,13 @@ def draw_auc_ranking(comparison: Comparison, ax: Axes | None = None) -> Axes:
     """Draw the test AUC of every model, best on top; ties are those of the ranking's metric.
 
     Raises:
-        ComparisonError: No run has finished.
+        ComparisonError: No run has finished, or the AUC is undefined.
     """
     return _draw_ranking(
         comparison,
-        [(entry, entry.auc) for entry in comparison.entries],
+        [(entry, entry.auc) for entry in with_auc(comparison.entries)],
         "Test AUC (one-vs-rest, macro)",
-        _meanings(comparison, MACRO_AUC),
+        meanings_of(comparison, MACRO_AUC),
         ax,
     )
 
@@ -44,16 +44,37 @@ def draw_accuracy_ranking(comparison: Comparison, ax: Axes | None = None) -> Axe
         comparison,
         [(entry, entry.accuracy) for entry in comparison.entries],
         "Test accuracy",
-        _meanings(comparison, ACCURACY),
+        meanings_of(comparison, ACCURACY),
         ax,
     )
 
 
-def _meanings(comparison: Comparison, metric: str) -> tuple[str, str]:
-    """Return what filled and empty marks mean where this metric is drawn."""
+def with_auc(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the models whose macro AUC exists.
+
+    Raises:
+        ComparisonError: There are models, but none has one: a class has no test image.
+    """
+    known = [entry for entry in entries if not math.isnan(entry.auc.value)]
+    if entries and not known:
+        raise ComparisonError(
+            "the macro AUC is undefined on these test images: test on images of every class, or "
+            "go by the accuracy"
+        )
+    return known
+
+
+def without_auc(entries: Sequence[Entry]) -> list[str]:
+    """Return a note of the models that a plot of the AUC cannot show; none if it shows all."""
+    names = [entry.name for entry in entries if math.isnan(entry.auc.value)]
+    return [f"AUC undefined: {', '.join(names)}."] if names else []
+
+
+def meanings_of(comparison: Comparison, metric: str) -> tuple[str, str]:
+    """Return what filled and empty marks mean where this metric is drawn, whatever ranks."""
     if comparison.metric == metric:
-        return TIED, WORSE
-    return f"in {comparison.quantity} {TIED}", f"in {comparison.quantity} {WORSE}"
+        return _TIED, _WORSE
+    return f"in {comparison.quantity} {_TIED}", f"in {comparison.quantity} {_WORSE}"
 
 
 def _draw_ranking(
@@ -125,5 +146,7 @@ def _limits(estimates: Sequence[Estimate]) -> tuple[float, float]:
 
 def _how(comparison: Comparison, scores: Sequence[tuple[Entry, Estimate]]) -> str:
     levels = {f"{e.level:.0%}" for _, e in scores if not math.isnan(e.low)}
-    intervals = f"{' or '.join(sorted(levels))} intervals. " if levels else "No intervals. "
-    return wrapped(f"{intervals}Ties: {comparison.test}", 76)
+    intervals = f"{' or '.join(sorted(levels))} intervals." if levels else "No intervals."
+    is_whole = len(scores) == len(comparison.entries)
+    missing = [] if is_whole else without_auc(comparison.entries)
+    return wrapped(" ".join([intervals, *missing, f"Ties: {comparison.test}"]), 76)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,9 +13,10 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.cost import SPEEDS, Cost, Quantity, amount, throughput
 from lensbench.errors import ComparisonError
+from lensbench.evaluation.estimate import MACRO_AUC
 from lensbench.evaluation.pareto import pareto_front
 from lensbench.figures.labels import place_labels
-from lensbench.figures.ranking import TIED, WORSE
+from lensbench.figures.ranking import meanings_of, with_auc, without_auc
 from lensbench.figures.style import (
     BLUE,
     GREY,
@@ -42,9 +43,9 @@ def draw_auc_vs_time(comparison: Comparison) -> Figure:
     """Draw test AUC against training time, in one panel for each machine.
 
     Raises:
-        ComparisonError: No run states its training time.
+        ComparisonError: No run states its training time, or the AUC is undefined.
     """
-    timed = [entry for entry in comparison.entries if entry.minutes is not None]
+    timed = [entry for entry in with_auc(comparison.entries) if entry.minutes is not None]
     if not timed:
         raise ComparisonError("no run states its training time: there is nothing to draw")
     colours = machine_colours(entry.machine for entry in timed)
@@ -62,9 +63,8 @@ def draw_auc_vs_time(comparison: Comparison) -> Figure:
     untimed = [entry.name for entry in comparison.entries if entry.minutes is None]
     notes = [APART] if len(panels) > 1 else []
     notes += [f"No time recorded: {', '.join(untimed)}."] if untimed else []
-    notes = [wrapped(note, 80) for note in notes]
-    axes[-1].set_xlabel("\n".join(["Training time (min)", *notes]))
-    _explain_markers(axes[-1], {entry.tied for entry in timed}, 0.55 + 0.17 * len(notes))
+    notes += without_auc(comparison.entries)
+    _explain(axes[-1], "Training time (min)", notes, comparison, timed)
     title = figure.suptitle("Test AUC against training time", x=0.01, ha="left")
 
     figure.draw_without_rendering()  # the layout must be final before labels are placed
@@ -93,13 +93,15 @@ def draw_auc_vs_cost(
         machine: Where all speeds were measured; needed for them.
 
     Raises:
-        ComparisonError: No run's cost is known, or nobody says where the speeds were measured.
+        ComparisonError: No run's cost is known, nobody says where the speeds were measured, or the
+            AUC is undefined.
     """
     if quantity in SPEEDS and not machine:
         raise ComparisonError(f"{quantity} differ between machines: say where they were measured")
     label, unit = _AXES[quantity]
     amounts = {name: amount(cost, quantity) for name, cost in costs.items()}
-    known = [(e, x / unit) for e in comparison.entries if (x := amounts.get(e.name)) is not None]
+    ranked = with_auc(comparison.entries)
+    known = [(e, x / unit) for e in ranked if (x := amounts.get(e.name)) is not None]
     if not known:
         raise ComparisonError(f"no run's {quantity} are known: measure them with `lensbench time`")
     entries = [entry for entry, _ in known]
@@ -127,11 +129,9 @@ def draw_auc_vs_cost(
     unknown = [entry.name for entry in comparison.entries if amounts.get(entry.name) is None]
     notes = [f"Measured on {machine}."] if quantity in SPEEDS else []
     notes += [f"Not known: {', '.join(unknown)}."] if unknown else []
-    notes = [wrapped(note, 80) for note in notes]
-    ax.set_xlabel("\n".join([label, *notes]))
+    notes += without_auc(comparison.entries)
+    _explain(ax, label, notes, comparison, entries, stair)
     ax.set_ylabel("Test AUC (macro)")
-    below = 0.55 + 0.17 * sum(note.count("\n") + 1 for note in notes)
-    _explain_markers(ax, {entry.tied for entry in entries}, below, stair)
     ax.set_title(f"Test AUC against {quantity}")
 
     figure = ax.get_figure(root=True)
@@ -203,13 +203,21 @@ def _interval(entry: Entry) -> tuple[float, float]:
     return entry.auc.low, entry.auc.high
 
 
-def _explain_markers(
-    ax: Axes, ties: Set[bool], inches: float, lines: Sequence[Line2D] = ()
+def _explain(
+    ax: Axes,
+    label: str,
+    notes: Sequence[str],
+    comparison: Comparison,
+    entries: Sequence[Entry],
+    lines: Sequence[Line2D] = (),
 ) -> None:
-    meanings = {True: (TIED, INK), False: (WORSE, "white")}
+    """Write below the axis what it shows, what is to be known of it, and what marks mean."""
+    ax.set_xlabel("\n".join([label, *(wrapped(note, 80) for note in notes)]))
+    meanings = meanings_of(comparison, MACRO_AUC)
+    ties = {entry.tied for entry in entries}
     handles = [
         Line2D([], [], linestyle="", marker="o", color=INK, markerfacecolor=fill, label=meaning)
-        for tied, (meaning, fill) in meanings.items()
+        for tied, meaning, fill in zip((True, False), meanings, (INK, "white"), strict=True)
         if tied in ties
     ]
-    legend_below(ax, inches, handles=[*handles, *lines])
+    legend_below(ax, 0.55 + 0.17 * ax.get_xlabel().count("\n"), handles=[*handles, *lines])

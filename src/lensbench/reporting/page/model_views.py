@@ -16,7 +16,7 @@ from lensbench.evaluation.calibration import (
     with_temperature,
 )
 from lensbench.evaluation.conformal import ConformalResult, conformal
-from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.estimate import Estimate, undefined_told_otherwise
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.evaluation.metrics import METRICS
 from lensbench.evaluation.selective import risk_coverage
@@ -64,6 +64,7 @@ class ModelView:
     notes: tuple[str, ...] = ()
 
 
+@undefined_told_otherwise()
 def model_view(
     entry: Entry, spec: JudgeSpec, recalls: Mapping[str, Mapping[str, float]]
 ) -> ModelView:
