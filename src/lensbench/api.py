@@ -604,7 +604,12 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
 
 
 def explain(
-    root: str | Path, table: str | Path, by: str, *, layout: Layout = NATIVE
+    root: str | Path,
+    table: str | Path,
+    by: str,
+    *,
+    judge: JudgeSpec = JudgeSpec(),
+    layout: Layout = NATIVE,
 ) -> tuple[list[Path], list[str]]:
     """Draw how often the test images of each run are recognised against a number known of them.
 
@@ -613,6 +618,7 @@ def explain(
         table: CSV file with a column `id` and numbers of each image, such as the `parameters.csv`
             of a simulated data set.
         by: Column of the number.
+        judge: Level of the intervals.
         layout: File names below `root`.
 
     Returns:
@@ -634,7 +640,7 @@ def explain(
         if predictions is None:
             notes.append(f"{path} holds no predictions")
             continue
-        drawn.append(plot_recall_against(record, predictions, numbers, by, path.parent))
+        drawn.append(plot_recall_against(record, predictions, numbers, by, path.parent, judge))
     return drawn, notes
 
 

@@ -459,7 +459,12 @@ def plots(root: tyro.conf.Positional[Path] = Path("runs")) -> int:
     return show_plots(*api.plots(root))
 
 
-def explain(root: tyro.conf.Positional[Path], table: Path, by: str = "perturber_mass_solar") -> int:
+def explain(
+    root: tyro.conf.Positional[Path],
+    table: Path,
+    by: str = "perturber_mass_solar",
+    judge: JudgeSpec = JudgeSpec(),
+) -> int:
     """Draw how often the test images of each run are recognised against a number known of them.
 
     Args:
@@ -468,7 +473,7 @@ def explain(root: tyro.conf.Positional[Path], table: Path, by: str = "perturber_
             simulated data set.
         by: Column of the number.
     """
-    return show_plots(*api.explain(root, table, by))
+    return show_plots(*api.explain(root, table, by, judge=judge))
 
 
 def export(weights: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path]) -> int:

@@ -137,7 +137,7 @@ def test_always_sure_and_right_two_times_in_three():
     assert expected_calibration_error(scored, once(60))[0] == pytest.approx(1 / 3)
     assert classwise_calibration_error(scored, once(60))[0] == pytest.approx(1 / 3)
     assert debiased_calibration_error(scored, once(60))[0] == pytest.approx(1 / 3, abs=1e-6)
-    assert len(reliability(predictions).bins) == 1
+    assert len(reliability(predictions, 0.95).bins) == 1
 
 
 def test_of_perfect_probabilities_the_error_is_chance_and_the_correction_takes_two_fifths():
@@ -147,7 +147,7 @@ def test_of_perfect_probabilities_the_error_is_chance_and_the_correction_takes_t
         scored = Scored.of(predictions)
         plain.append(expected_calibration_error(scored, once(1500))[0])
         debiased.append(debiased_calibration_error(scored, once(1500))[0])
-        by_chance.append(reliability(predictions).error_by_chance)
+        by_chance.append(reliability(predictions, 0.95).error_by_chance)
     assert np.mean(plain) > 0.025
     assert np.mean(by_chance) == pytest.approx(np.mean(plain), rel=0.04)
     # E|z| = c of a standard normal z and E|z + z'| = c sqrt(2), so c (2 - sqrt 2) stays.
@@ -191,14 +191,14 @@ def test_reliability_holds_each_example_once_with_wilsons_intervals():
 
 
 def test_fewer_examples_than_bins_are_a_bin_each():
-    assert [one.accuracy.n for one in reliability(calibrated(7, 6)).bins] == [1] * 7
+    assert [one.accuracy.n for one in reliability(calibrated(7, 6), 0.95).bins] == [1] * 7
 
 
 def test_reliability_needs_a_bin_and_an_example():
     with pytest.raises(ConfigError, match="at least 1 bin, not 0"):
-        reliability(calibrated(10, 0), n_bins=0)
+        reliability(calibrated(10, 0), 0.95, n_bins=0)
     with pytest.raises(RecordError, match="no predictions"):
-        reliability(calibrated(0, 0))
+        reliability(calibrated(0, 0), 0.95)
 
 
 @pytest.mark.parametrize("size", [1e151, 1e308])
@@ -237,7 +237,7 @@ def test_a_temperature_mends_the_probabilities_and_changes_no_call():
     mended = with_temperature(test, fit_temperature(validation))
     np.testing.assert_array_equal(Scored.of(mended).called, Scored.of(test).called)
     np.testing.assert_array_equal(mended.labels, test.labels)
-    before, after = reliability(test), reliability(mended)
+    before, after = reliability(test, 0.95), reliability(mended, 0.95)
     assert before.error > 5 * before.error_by_chance
     assert after.error < 2 * after.error_by_chance
 

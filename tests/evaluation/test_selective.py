@@ -84,7 +84,7 @@ def test_the_order_of_the_examples_is_nothing():
     order = rng.permutation(100)
     shuffled = predicted(confidence[order], is_right[order])
     assert area(shuffled) == pytest.approx(area(predicted(confidence, is_right)), rel=1e-12)
-    ours, theirs = risk_coverage(predicted(confidence, is_right)), risk_coverage(shuffled)
+    ours, theirs = (risk_coverage(p, 0.95) for p in (predicted(confidence, is_right), shuffled))
     assert (ours.coverage, ours.risk, ours.at) == (theirs.coverage, theirs.risk, theirs.at)
 
 
@@ -94,7 +94,7 @@ def test_every_point_of_the_curve_is_a_threshold(n, decimals, n_points):
     confidence = np.round(rng.uniform(0.55, 0.95, n), decimals)
     is_right = rng.random(n) < confidence
     predictions = predicted(confidence, is_right)
-    curve = risk_coverage(predictions)
+    curve = risk_coverage(predictions, 0.95)
     reachable = {}
     for threshold in np.unique(confidence):
         accepted = confidence >= threshold
@@ -128,4 +128,4 @@ def test_the_risk_at_a_coverage_is_of_at_least_as_many_and_has_wilsons_interval(
 
 def test_nothing_has_no_risk():
     with pytest.raises(RecordError, match="no predictions"):
-        risk_coverage(predicted([], []))
+        risk_coverage(predicted([], []), 0.95)

@@ -423,13 +423,16 @@ def test_reliability_before_and_after_the_temperature(comparison, page):
     found = parsed(page)
     run = comparison.entries[0].runs[0]
     figure = found.figures["reliability"][0]
-    assert [trace["name"] for trace in figure["data"][1:]] == ["as predicted", "temperature-scaled"]
     validation = correlated(120, 3.0, 11, part="validation")
     grid = np.linspace(0.3, 5, 2000)
     rows = np.arange(120)
     losses = [
         -log_softmax(validation.logits / t, axis=1)[rows, validation.labels].mean() for t in grid
     ]
+    before, after = (trace["name"] for trace in figure["data"][1:])
+    assert before == "as predicted"
+    temperature = float(after.removeprefix("at temperature "))
+    assert temperature == pytest.approx(grid[np.argmin(losses)], abs=0.003)
     test = run.predictions
     right = (test.logits.argmax(axis=1) == test.labels).mean()
     for trace, t in zip(figure["data"][1:], (1, grid[np.argmin(losses)]), strict=True):

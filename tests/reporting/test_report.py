@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import pytest
 from matplotlib.figure import Figure
 
+from lensbench.api import explain
 from lensbench.comparison.compare import compare
 from lensbench.reporting import plots
 from lensbench.reporting.markdown import escaped
@@ -13,7 +14,7 @@ from lensbench.reporting.report import write_full_report, write_report
 from lensbench.runs.store import find_records
 
 from .builders import make_comparison, make_record
-from .page_runs import QUICK_JUDGE, store_run
+from .page_runs import QUICK_JUDGE, correlated, store_run
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +144,40 @@ def test_a_name_is_nothing_but_a_name(tmp_path):
     links = [link for link in _links(page) if link.name != "y"]
     assert len(links) == 7
     assert all(link.is_file() for link in links)
+
+
+def test_every_figure_has_the_level_that_was_asked_for(tmp_path, monkeypatch):
+    """Also where the runs were judged at another level when they were made."""
+    levels: dict[str, list[float]] = {}
+    axes: dict[str, str] = {}
+
+    def watch(name, levels_of):
+        real = getattr(plots, name)
+
+        def draw(data, *args):
+            levels[name] = levels_of(data)
+            ax = real(data, *args)
+            axes[name] = ax.get_ylabel()
+            return ax
+
+        monkeypatch.setattr(plots, name, draw)
+
+    watch("draw_reliability", lambda d: [b.accuracy.level for r in d.values() for b in r.bins])
+    watch("draw_risk_coverage", lambda d: [one.level for c in d.values() for one in c.at])
+    watch("draw_recall_against", lambda d: [b.recall.level for bins in d.values() for b in bins])
+    run = store_run(tmp_path / "runs", "One", 2.0)
+    spec = QUICK_JUDGE.model_copy(update={"level": 0.9})
+    write_full_report(compare([run], spec), tmp_path / "report", spec)
+    ids = correlated(120, 2.0, 1).ids
+    table = tmp_path / "mass.csv"
+    table.write_text("\n".join(["id,mass", *(f"{name},{i}" for i, name in enumerate(ids))]))
+    explain(run, table, "mass", judge=spec)
+    assert {name: set(found) for name, found in levels.items()} == {
+        "draw_reliability": {0.9},
+        "draw_risk_coverage": {0.9},
+        "draw_recall_against": {0.9},
+    }
+    assert all("90% interval" in text for text in axes.values())
 
 
 def test_a_class_without_test_images_costs_the_plots_of_the_auc_alone(tmp_path):

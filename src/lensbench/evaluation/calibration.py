@@ -124,15 +124,13 @@ def classwise_calibration_error(scored: Scored, counts: Floats) -> Floats:
     return mean
 
 
-def reliability(
-    predictions: Predictions, n_bins: int = _N_BINS, level: float = 0.95
-) -> Reliability:
+def reliability(predictions: Predictions, level: float, n_bins: int = _N_BINS) -> Reliability:
     """Return accuracy against confidence in bins that hold about as many examples each.
 
     Args:
         predictions: Of N examples.
-        n_bins: Bins, at most: equal confidences share one.
         level: Of the intervals, which are Wilson's.
+        n_bins: Bins, at most: equal confidences share one.
 
     Raises:
         ConfigError: There is less than one bin.

@@ -66,7 +66,7 @@ def area_under_risk_coverage(scored: Scored, counts: Floats) -> Floats:
     return area
 
 
-def risk_coverage(predictions: Predictions, level: float = 0.95) -> RiskCoverage:
+def risk_coverage(predictions: Predictions, level: float) -> RiskCoverage:
     """Return the risk-coverage curve, its area, and the risk at the coverages of common use.
 
     Args:

@@ -57,7 +57,8 @@ def draw_recall_against(
         ax.set_xscale("log")
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel(f"{quantity}; bars across: the range of a bin")
-    ax.set_ylabel("Recall")
+    levels = {f"{b.recall.level:.0%}" for of_class in bins.values() for b in of_class}
+    ax.set_ylabel(f"Recall with {' or '.join(sorted(levels))} interval")
     legend_below(ax, ncols=4)
     if title:
         ax.set_title(wrapped(title, 70))

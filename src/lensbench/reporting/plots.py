@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from lensbench.comparison.compare import Comparison
 from lensbench.comparison.judged import Judged
+from lensbench.config import JudgeSpec
 from lensbench.cost import Cost, Quantity
 from lensbench.errors import LensbenchError, RecordError
 from lensbench.evaluation.against import recall_against
-from lensbench.evaluation.calibration import fit_temperature, reliability, with_temperature
 from lensbench.evaluation.selective import risk_coverage
 from lensbench.figures import (
     draw_accuracy_ranking,
@@ -34,6 +34,7 @@ from lensbench.figures import (
     save_figure,
 )
 from lensbench.outcome import Predictions
+from lensbench.reporting.calibrated import calibrated
 from lensbench.runs.record import RunRecord, TestResults
 from lensbench.runs.store import file_name, load_predictions, run_figure_names
 
@@ -79,7 +80,7 @@ def plot_run(
     return _save(drawings, record, folder, only_missing, suffixes)
 
 
-def plot_trust(run: Judged, folder: Path, suffixes: Sequence[str] = PNG) -> Plots:
+def plot_trust(run: Judged, folder: Path, spec: JudgeSpec, suffixes: Sequence[str] = PNG) -> Plots:
     """Draw how far a run's probabilities can be trusted: reliability, and risk against coverage.
 
     Reliability is drawn after temperature scaling too, where validation predictions are kept.
@@ -87,6 +88,7 @@ def plot_trust(run: Judged, folder: Path, suffixes: Sequence[str] = PNG) -> Plot
     Args:
         run: A finished run with predictions; without them nothing is drawn.
         folder: Where the files go.
+        spec: Level of the intervals.
         suffixes: Formats, as `save_figure` takes them.
     """
     if run.predictions is None:
@@ -94,20 +96,14 @@ def plot_trust(run: Judged, folder: Path, suffixes: Sequence[str] = PNG) -> Plot
     validation = load_predictions(run.record, run.path, "validation")
 
     def draw_both(test: Predictions) -> Figure:
-        diagrams = {"as predicted": reliability(test)}
-        if validation is not None:
-            try:
-                temperature = fit_temperature(validation)
-            except RecordError as error:
-                diagrams = {f"as predicted (no temperature: {error})": reliability(test)}
-            else:
-                scaled = with_temperature(test, temperature)
-                diagrams[f"at temperature {temperature:.3g}"] = reliability(scaled)
+        diagrams, unscaled = calibrated(validation, test, spec.level)
+        if unscaled:
+            diagrams = {f"{name} ({unscaled})": diagram for name, diagram in diagrams.items()}
         return _whole(draw_reliability(diagrams, f"{run.name}\nReliability, test images"))
 
     def draw_risk(test: Predictions) -> Figure:
         title = f"{run.name}\nRisk against coverage, test images"
-        return _whole(draw_risk_coverage({run.name: risk_coverage(test)}, title))
+        return _whole(draw_risk_coverage({run.name: risk_coverage(test, spec.level)}, title))
 
     drawings: dict[str, tuple[str, Callable[[Predictions], Figure]]] = {
         "Reliability": (file_name("reliability", run.name), draw_both),
@@ -182,6 +178,7 @@ def plot_recall_against(
     numbers: Mapping[str, float],
     quantity: str,
     folder: Path,
+    spec: JudgeSpec,
 ) -> Path:
     """Draw how often the test images of each class are recognised, against a number known of them.
 
@@ -191,12 +188,14 @@ def plot_recall_against(
         numbers: The number of each image, by its id; NaN where it has none.
         quantity: What the number is; part of the file's name.
         folder: Where the file goes.
+        spec: Level of the intervals.
 
     Raises:
         RecordError: An image has no number.
     """
     title = f"{record.model_desc}\nRecall, {len(predictions.ids):,} test images"
-    figure = _whole(draw_recall_against(recall_against(predictions, numbers), quantity, title))
+    bins = recall_against(predictions, numbers, spec=spec)
+    figure = _whole(draw_recall_against(bins, quantity, title))
     name = file_name("recall_against", quantity, record.model_desc)
     return save_figure(figure, folder / name)
 

@@ -117,7 +117,7 @@ def write_full_report(
     write_csv(comparison, ranking)
     write_intervals_csv(comparison, intervals)
     write_pairs_csv(comparison, pairs)
-    drawn = _static(comparison, folder / "figures", known, costs) if figures else []
+    drawn = _static(comparison, folder / "figures", spec, known, costs) if figures else []
     return FullReport(
         page=page.path,
         tables=(*write_paper_tables(comparison, folder, known), ranking, intervals, pairs),
@@ -127,7 +127,11 @@ def write_full_report(
 
 
 def _static(
-    comparison: Comparison, folder: Path, known: Mapping[str, Cost], costs: Costs | None
+    comparison: Comparison,
+    folder: Path,
+    spec: JudgeSpec,
+    known: Mapping[str, Cost],
+    costs: Costs | None,
 ) -> list[Plots]:
     formats = (".png", ".svg")
     quantities = [q for q in get_args(Quantity) if costs is not None or q not in SPEEDS]
@@ -142,7 +146,7 @@ def _static(
             for run in entry.runs
             for plots in (
                 plot_run(run.record, folder, suffixes=formats),
-                plot_trust(run, folder, formats),
+                plot_trust(run, folder, spec, formats),
             )
         ),
     ]

@@ -9,18 +9,14 @@ from lensbench.comparison.compare import Entry
 from lensbench.config import JudgeSpec
 from lensbench.errors import RecordError
 from lensbench.evaluation.against import recall_against
-from lensbench.evaluation.calibration import (
-    Reliability,
-    fit_temperature,
-    reliability,
-    with_temperature,
-)
+from lensbench.evaluation.calibration import Reliability
 from lensbench.evaluation.conformal import ConformalResult, conformal
 from lensbench.evaluation.estimate import Estimate, undefined_told_otherwise
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.evaluation.metrics import METRICS
 from lensbench.evaluation.selective import risk_coverage
 from lensbench.outcome import Predictions
+from lensbench.reporting.calibrated import calibrated
 from lensbench.reporting.page.charts import Figure, class_names, roc_curves, roc_figure
 from lensbench.reporting.page.model_charts import (
     history_figure,
@@ -31,8 +27,6 @@ from lensbench.reporting.page.model_charts import (
 from lensbench.reporting.page.thinning import ThinCurve
 from lensbench.runs.record import RunRecord
 from lensbench.runs.store import load_predictions
-
-_AS_PREDICTED, _SCALED = "as predicted", "temperature-scaled"
 
 
 @dataclass(frozen=True)
@@ -45,8 +39,7 @@ class ModelView:
         confusion: Counts and shares of each true class; empty if they are not known.
         estimates: Every result on the test images, by name.
         curves: ROC curves, by what they are of.
-        temperature: That fits the validation images best; None if it is not known.
-        calibration: Expected calibration error before and after, by what was done.
+        calibration: Reliability before and after temperature scaling, by what was done.
         sets: Conformal ones.
         figures: By the name of their chart.
         notes: One line for each thing that could not be shown.
@@ -57,7 +50,6 @@ class ModelView:
     confusion: tuple[tuple[tuple[int, float], ...], ...] = ()
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     curves: Mapping[str, ThinCurve] = field(default_factory=dict)
-    temperature: float | None = None
     calibration: Mapping[str, Reliability] = field(default_factory=dict)
     sets: tuple[ConformalResult, ...] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)
@@ -93,20 +85,13 @@ def model_view(
         notes = ("known by published numbers alone: nothing that needs predictions can be shown",)
         return ModelView(entry, classes, confusion, published, curves, figures=figures, notes=notes)
 
-    diagrams = {_AS_PREDICTED: reliability(test, level=spec.level)}
-    temperature: float | None = None
     sets: tuple[ConformalResult, ...] = ()
-    lacking: list[str] = []
     validation = load_predictions(record, run.path, "validation")
+    diagrams, unscaled = calibrated(validation, test, spec.level)
+    lacking = [unscaled] if unscaled else []
     if validation is None:
-        lacking.append("no validation predictions: neither temperature scaling nor conformal sets")
+        lacking.append("no conformal sets: no validation predictions are kept")
     else:
-        try:
-            temperature = fit_temperature(validation)
-            scaled = with_temperature(test, temperature)
-            diagrams[_SCALED] = reliability(scaled, level=spec.level)
-        except RecordError as error:
-            lacking.append(f"no temperature scaling: {error}")
         try:
             sets = conformal(validation, test, level=spec.level)
         except RecordError as error:
@@ -120,7 +105,6 @@ def model_view(
         confusion=confusion,
         estimates=_estimates(run.record, test, spec),
         curves=curves,
-        temperature=temperature,
         calibration=diagrams,
         sets=sets,
         figures=figures,
