@@ -471,6 +471,18 @@ def test_confusion_matrices_add_up(page):
     assert np.reshape(shares, (3, 3)).sum(axis=1) == pytest.approx([100] * 3, abs=0.2)
 
 
+def test_a_class_without_test_images_has_no_shares(tmp_path):
+    run = store_run(tmp_path, "one", 1.0, untested="vort")
+    spec = QUICK_JUDGE
+    page = write_page(compare([run], spec, "accuracy"), tmp_path / "page.html", spec)
+    html = page.path.read_text("utf-8")
+    table = html.partition('<table class="confusion">')[2].partition("</table>")[0]
+    *others, last = table.split("<tr>")
+    assert re.findall(r">(\d+)<small>([^<]*)</small>", last) == [("0", "–")] * 3  # noqa: RUF001
+    assert not any("–" in row for row in others)  # noqa: RUF001
+    assert "undefined" in html
+
+
 def jury() -> list[tuple[str, Predictions]]:
     return [(name, correlated(200, 1.0, seed)) for seed, name in enumerate(("a", "b", "c"))]
 

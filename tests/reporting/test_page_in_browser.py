@@ -299,6 +299,39 @@ def test_both_schemes_are_legible_and_plots_follow(browser, report):
         assert plot.evaluate(ink) == "#1c1f23"
 
 
+def test_confusion_matrices_are_legible_whatever_the_share(browser, report):
+    """Contrast as WCAG 2 defines it, of what a pixel of the cell has: its shade over the paper."""
+    contrasts = """() => {
+      const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+      const light = (rgb) => {
+        const [r, g, b] = rgb.map((v) => v / 255)
+          .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      };
+      const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+      const paper = channels(getComputedStyle(document.body).backgroundColor).slice(0, 3);
+      const cell = document.querySelector(".confusion tbody td");
+      return [...Array(21).keys()].map((step) => {
+        cell.style.setProperty("--share", step / 20);
+        const [r, g, b, alpha = 1] = channels(getComputedStyle(cell).backgroundColor);
+        const shown = paper.map((v, i) => (1 - alpha) * v + alpha * [r, g, b][i]);
+        return [cell, cell.querySelector("small")].map((text) => {
+          const { color, opacity } = getComputedStyle(text);
+          if (opacity !== "1") throw new Error("not the colour that is seen");
+          const ink = light(channels(color).slice(0, 3));
+          return [contrast(ink, light(shown)), contrast(light(paper), light(shown))];
+        });
+      });
+    }"""
+    for scheme in ("light", "dark"):
+        with opened(browser, report, color_scheme=scheme) as tab:
+            found = np.array(tab.page.evaluate(contrasts))
+        assert found.shape == (21, 2, 2)
+        assert found[..., 0].min() >= 4.5
+        assert (found[..., 0] >= found[..., 1]).all()
+        assert found[-1, 0, 1] > 2  # and yet a full cell is told from an empty one
+
+
 def test_a_phone_scrolls_tables_and_not_the_page(browser, report):
     with opened(browser, report, viewport={"width": 390, "height": 800}) as tab:
         for name in ("roc", "cost", "reliability", "history"):

@@ -36,7 +36,8 @@ class ModelView:
     Attributes:
         entry: The model.
         classes: Its class names.
-        confusion: Counts and shares of each true class; empty if they are not known.
+        confusion: Counts and shares of each true class, None of one without test images; empty if
+            they are not known.
         estimates: Every result on the test images, by name.
         curves: ROC curves, by what they are of.
         calibration: Reliability before and after temperature scaling, by what was done.
@@ -47,7 +48,7 @@ class ModelView:
 
     entry: Entry
     classes: tuple[str, ...]
-    confusion: tuple[tuple[tuple[int, float], ...], ...] = ()
+    confusion: tuple[tuple[tuple[int, float | None], ...], ...] = ()
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
     curves: Mapping[str, ThinCurve] = field(default_factory=dict)
     calibration: Mapping[str, Reliability] = field(default_factory=dict)
@@ -79,7 +80,9 @@ def model_view(
     if record.train_losses:
         figures["history"] = history_figure(record)
     matrix = record.test_results.confusion_matrix if record.test_results else None
-    confusion = tuple(tuple((n, n / (sum(row) or 1)) for n in row) for row in matrix or ())
+    confusion = tuple(
+        tuple((n, n / sum(row) if any(row) else None) for n in row) for row in matrix or ()
+    )
     if test is None:
         published = {one.name: one for one in (entry.auc, entry.accuracy)}
         notes = ("known by published numbers alone: nothing that needs predictions can be shown",)
