@@ -18,7 +18,7 @@ from imagecodecs import png_decode
 from plotly.offline import get_plotlyjs
 from scipy.special import log_softmax, softmax
 
-from lensbench.comparison.compare import Comparison, compare
+from lensbench.comparison.compare import Comparison, Pair, compare
 from lensbench.config import DataSpec, JudgeSpec
 from lensbench.cost import MeasuredCost, Throughput
 from lensbench.data.pack import fingerprint, open_or_build_pack
@@ -283,6 +283,29 @@ def test_the_matrix_says_what_the_pairs_say(comparison):
         )
         assert f"{pair.difference.value:+.4f}" in cells[i][j].text
     assert {cell.kind for row in cells for cell in row} >= {"better", "worse", "self"}
+
+
+def test_a_pair_says_what_is_corrected_and_whose_its_interval_is(comparison):
+    def text_of(metric: str) -> tuple[Pair, str]:
+        runs = [entry.path for entry in comparison.entries if len(entry.runs) == 1]
+        found = compare(runs, QUICK_JUDGE.model_copy(update={"level": 0.9}), metric)
+        return found.pairs[0], pair_matrix(found, 0.9)[0][1].text
+
+    by_auc, auc_text = text_of("auc_ovr_macro")
+    low, high = by_auc.difference.low, by_auc.difference.high
+    assert (
+        f", 90% interval of this pair alone [{low:+.4f}, {high:+.4f}]; Holm-corrected p" in auc_text
+    )
+    by_accuracy, accuracy_text = text_of("accuracy")
+    assert by_accuracy.method == "McNemar's exact test"
+    assert "] (a normal one, with influences of the common examples" in accuracy_text
+    assert "; not that of the test); Holm-corrected p" in accuracy_text
+    small, large = (
+        replace(comparison, pairs=tuple(replace(pair, p_holm=p) for pair in comparison.pairs))
+        for p in (1e-9, 0.0312)
+    )
+    assert "Holm-corrected p < 0.0001 (" in pair_matrix(small, 0.95)[0][1].text
+    assert "Holm-corrected p = 0.031 (" in pair_matrix(large, 0.95)[0][1].text
 
 
 @pytest.mark.parametrize("n", [40, 4000])

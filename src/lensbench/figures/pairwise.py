@@ -13,7 +13,7 @@ from lensbench.comparison.compare import Comparison
 from lensbench.errors import ComparisonError
 from lensbench.figures.style import BLUE, FAINT, INK, new_axes, styled, wrapped
 
-_SMALLEST_P = 0.001
+_SMALLEST_P = 0.0001
 
 
 @styled()
@@ -41,7 +41,7 @@ def draw_pairwise(comparison: Comparison, ax: Axes | None = None) -> Axes:
     for (i, j), pair in zip(itertools.combinations(range(n), 2), comparison.pairs, strict=True):
         differ[i, j] = differ[j, i] = pair.p_holm <= 1 - level
         colour = "white" if differ[i, j] else INK
-        ax.text(j, i, _p_value(pair.p_holm), **small | {"color": colour})
+        ax.text(j, i, p_text(pair.p_holm), **small | {"color": colour})
         ax.text(i, j, f"{pair.difference.value:.4f}", **small | {"color": colour})
     ax.imshow(differ, cmap=ListedColormap([FAINT, BLUE]), vmin=0, vmax=1)
     labels = [wrapped(name, 24) for name in names]
@@ -62,5 +62,12 @@ def draw_pairwise(comparison: Comparison, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _p_value(p_value: float) -> str:
-    return f"{p_value:.2g}" if p_value >= _SMALLEST_P else f"<{_SMALLEST_P}"
+def p_text(p_value: float | None) -> str:
+    """Return a p-value to two digits; empty for the best, which is tested against nothing.
+
+    >>> p_text(0.01234), p_text(0.00001)
+    ('0.012', '< 0.0001')
+    """
+    if p_value is None:
+        return ""
+    return f"{p_value:.2g}" if p_value >= _SMALLEST_P else f"< {_SMALLEST_P}"

@@ -87,7 +87,11 @@ def write_intervals_csv(comparison: Comparison, path: Path) -> None:
 
 
 def write_pairs_csv(comparison: Comparison, path: Path) -> None:
-    """Write the test of every two models, one in each line, the better model first."""
+    """Write the test of every two models, one in each line, the better model first.
+
+    `method` tells the test and `p_holm` is corrected over all pairs; `low` and `high` bound a
+    normal interval of the difference of the two alone.
+    """
     rows = [
         {
             "first": pair.first,

@@ -12,12 +12,12 @@ from urllib.parse import quote
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.comparison.judged import Judged
 from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
+from lensbench.figures.pairwise import p_text
 from lensbench.figures.times import APART, minutes_text, trained_on
 from lensbench.reporting.plots import Plots
 from lensbench.runs.record import Environment
 from lensbench.runs.store import write_whole
 
-_SMALLEST_P = 0.0001
 _UNKNOWN = "not recorded"
 
 
@@ -80,7 +80,7 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
         "Test accuracy": lambda _, entry: str(entry.accuracy),
         "Tier": lambda _, entry: entry.letters,
         "Against the best": lambda _, entry: _standing(entry),
-        "p": lambda _, entry: _p_value(entry.p_value),
+        "p (Holm-corrected)": lambda _, entry: p_text(entry.p_value),
     }
     if any(entry.training_deviation is not None for entry in entries):
         columns["Error from the test set"] = lambda _, entry: f"{entry.test_deviation:.4f}"
@@ -103,12 +103,6 @@ def _training_error(entry: Entry) -> str:
     if entry.training_deviation is None:
         return "unknown (one seed)"
     return f"{entry.training_deviation:.4f} ({len(entry.runs)} seeds)"
-
-
-def _p_value(p_value: float | None) -> str:
-    if p_value is None:
-        return ""
-    return f"{p_value:.2g}" if p_value >= _SMALLEST_P else f"< {_SMALLEST_P}"
 
 
 def _standing(entry: Entry) -> str:

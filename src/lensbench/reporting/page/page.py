@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.config import JudgeSpec
 from lensbench.evaluation.metrics import metric_of
+from lensbench.figures.pairwise import p_text
 from lensbench.figures.times import APART, minutes_text, trained_on
 from lensbench.reporting.page.charts import Chart, Figure, roc_chart
 from lensbench.reporting.page.cost_chart import cost_chart, costs_of
@@ -24,7 +25,7 @@ from lensbench.reporting.page.examples import Gallery, galleries
 from lensbench.reporting.page.model_views import ModelView, model_view, recall_chart_name
 from lensbench.reporting.page.pictures import Pictures, read_pictures
 from lensbench.reporting.page.provenance import data_of, environments, run_views, warnings_of
-from lensbench.reporting.page.ranking import methods, p_text, pair_matrix, ranking_rows
+from lensbench.reporting.page.ranking import methods, pair_matrix, ranking_rows
 from lensbench.reporting.page.results import class_columns, interval, number, result_columns
 from lensbench.runs.cost import Costs
 from lensbench.runs.store import write_whole

@@ -10,9 +10,8 @@ from markupsafe import Markup
 
 from lensbench.comparison.compare import Comparison, Entry, Pair
 from lensbench.evaluation.estimate import Estimate
+from lensbench.figures.pairwise import p_text
 from lensbench.reporting.page.errorbars import Scale, error_bar, share_of_test_set
-
-_SMALLEST_P = 0.0001
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,6 @@ def pair_matrix(comparison: Comparison, level: float) -> list[list[Cell]]:
     return [[cells[next(grid)] for _ in names] for _ in names]
 
 
-def p_text(p_value: float | None) -> str:
-    """Return a p-value to two digits; empty for the best, which is tested against nothing."""
-    if p_value is None:
-        return ""
-    return f"{p_value:.2g}" if p_value >= _SMALLEST_P else f"< {_SMALLEST_P}"
-
-
 def methods(estimates: Sequence[Estimate]) -> str:
     """Say at what level, and how, intervals were computed."""
     return "; ".join(dict.fromkeys(f"{one.level:.0%}, {one.method}" for one in estimates))
@@ -77,12 +69,15 @@ def _kind(tied: bool, kind: str, mark: str) -> tuple[str, str]:
 
 
 def _pair_text(pair: Pair) -> str:
-    sign = "=" if pair.p_holm >= _SMALLEST_P else ""
-    difference = pair.difference
+    difference, p_value = pair.difference, p_text(pair.p_holm)
+    sign = "" if p_value.startswith("<") else "= "
+    # The exact test of accuracies has no interval: that of the difference is another method's.
+    own = difference.method in pair.method
+    other = "" if own else f" (a normal one, with {difference.method}; not that of the test)"
     return (
-        f"{pair.first} - {pair.second}: {difference.value:+.4f} "
-        f"[{difference.low:+.4f}, {difference.high:+.4f}], "
-        f"p {sign} {p_text(pair.p_holm)} ({pair.method})"
+        f"{pair.first} - {pair.second}: {difference.value:+.4f}, {difference.level:.0%} interval "
+        f"of this pair alone [{difference.low:+.4f}, {difference.high:+.4f}]{other}; "
+        f"Holm-corrected p {sign}{p_value} ({pair.method})"
     )
 
 
