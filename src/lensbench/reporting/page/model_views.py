@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lensbench.comparison.compare import Entry
@@ -42,6 +43,7 @@ class ModelView:
         curves: ROC curves, by what they are of.
         calibration: Reliability before and after temperature scaling, by what was done.
         sets: Conformal ones.
+        scatter: How far the coverage of sets goes with the validation images, at each level.
         figures: By the name of their chart.
         notes: One line for each thing that could not be shown.
     """
@@ -53,6 +55,7 @@ class ModelView:
     curves: Mapping[str, ThinCurve] = field(default_factory=dict)
     calibration: Mapping[str, Reliability] = field(default_factory=dict)
     sets: tuple[ConformalResult, ...] = ()
+    scatter: str = ""
     figures: Mapping[str, Figure] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -110,9 +113,24 @@ def model_view(
         curves=curves,
         calibration=diagrams,
         sets=sets,
+        scatter=_scatter(sets, len(validation.ids)) if validation is not None else "",
         figures=figures,
         notes=tuple(lacking),
     )
+
+
+def _scatter(sets: Sequence[ConformalResult], n_validation: int) -> str:
+    """Return the standard deviation of coverage over validation sets; see `conformal`."""
+    return ", ".join(
+        f"{math.sqrt(nominal * (1 - nominal) / n_validation):.4f} at {nominal:.0%}"
+        for nominal in dict.fromkeys(one.nominal for one in sets)
+    )
+
+
+def lowest_class(sets: ConformalResult) -> tuple[str, Estimate]:
+    """Return the class whose examples the sets hold least often, and how often that is."""
+    known = [one for one in sets.class_coverage.items() if not math.isnan(one[1].value)]
+    return min(known, key=lambda one: one[1].value)
 
 
 def _estimates(record: RunRecord, test: Predictions, spec: JudgeSpec) -> Mapping[str, Estimate]:

@@ -22,7 +22,12 @@ from lensbench.figures.times import APART, minutes_text, trained_on
 from lensbench.reporting.page.charts import Chart, Figure, roc_chart
 from lensbench.reporting.page.cost_chart import cost_chart, costs_of
 from lensbench.reporting.page.examples import Gallery, galleries
-from lensbench.reporting.page.model_views import ModelView, model_view, recall_chart_name
+from lensbench.reporting.page.model_views import (
+    ModelView,
+    lowest_class,
+    model_view,
+    recall_chart_name,
+)
 from lensbench.reporting.page.pictures import Pictures, read_pictures
 from lensbench.reporting.page.provenance import data_of, environments, run_views, warnings_of
 from lensbench.reporting.page.ranking import methods, pair_matrix, ranking_rows
@@ -106,6 +111,7 @@ def write_page(
         costs=costs,
         notes=notes,
         minutes_text=minutes_text,
+        lowest_class=lowest_class,
         number=number,
         interval=interval,
         p_text=p_text,
