@@ -82,13 +82,10 @@ def _subject(record: RunRecord) -> Subject | None:
     """Return what to measure; of published records what their protocol says."""
     ours = record.lensbench
     if ours is None:
-        classes = (
-            [name for name, _ in record.test_results.class_lines] if record.test_results else []
-        )
         recipe = CONTRACT
         if record.config is not None:
             recipe = CONTRACT.model_copy(update={"batch_size": record.config.batch_size})
-        return Subject(record.model_identifier, recipe, tuple(classes), _PUBLISHED_SHAPE)
+        return Subject(record.model_identifier, recipe, record.classes, _PUBLISHED_SHAPE)
     if ours.run is None or ours.image_shape is None:
         return None
     return Subject(ours.run.model.identifier, ours.run.recipe, ours.classes, ours.image_shape)

@@ -53,3 +53,19 @@ def test_a_damaged_record_is_named_with_its_fault(shared, tmp_path, spoil, messa
 def test_a_missing_record_is_named(tmp_path):
     with pytest.raises(RecordError, match=r"gone\.json: cannot be read"):
         RunRecord.read(tmp_path / "gone.json")
+
+
+def test_classes_are_named_as_far_as_the_record_tells(shared):
+    published = json.loads((shared / "reference/seed_results/results_ResNet18.json").read_text())
+    assert RunRecord.model_validate(published).classes == ("no", "sphere", "vort")
+    published["test_results"]["report"] = "lost"
+    assert RunRecord.model_validate(published).classes == ("0", "1", "2")
+    published["lensbench"] = {
+        "lensbench_version": "1",
+        "run": None,
+        "environment": None,
+        "classes": ["a", "b", "c"],
+    }
+    assert RunRecord.model_validate(published).classes == ("a", "b", "c")
+    failed = {**published, "lensbench": None, "test_results": None, "status": "Failed"}
+    assert RunRecord.model_validate(failed).classes == ()

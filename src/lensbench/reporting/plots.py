@@ -228,7 +228,7 @@ def _confusion_matrix(record: RunRecord) -> Figure:
         raise RecordError("the record holds no confusion matrix")
     n_test = sum(map(sum, results.confusion_matrix))
     title = f"{record.model_desc}\nConfusion matrix, {n_test:,} test images"
-    return _whole(draw_confusion_matrix(results.confusion_matrix, _classes(record), title))
+    return _whole(draw_confusion_matrix(results.confusion_matrix, record.classes, title))
 
 
 def _roc_curves(record: RunRecord) -> Figure:
@@ -237,7 +237,7 @@ def _roc_curves(record: RunRecord) -> Figure:
         raise RecordError("the record holds no ROC curves")
     estimates = record.lensbench.estimates if record.lensbench else None
     title = f"{record.model_desc}\nROC curves, one-vs-rest, test images"
-    return _whole(draw_roc_curves(curves, title, _classes(record), estimates))
+    return _whole(draw_roc_curves(curves, title, record.classes, estimates))
 
 
 def _history(record: RunRecord) -> Figure:
@@ -256,19 +256,6 @@ def _tested(record: RunRecord) -> TestResults:
     if record.test_results is None:
         raise RecordError(f"the run is not tested ({record.status.lower()})")
     return record.test_results
-
-
-def _classes(record: RunRecord) -> tuple[str, ...]:
-    """Return the class names, or their indices where the record does not tell.
-
-    The published records have the names in their text table only.
-    """
-    if record.lensbench is not None and record.lensbench.classes:
-        return record.lensbench.classes
-    results = _tested(record)
-    names = tuple(name for name, _ in results.class_lines)
-    indices = tuple(key for key in results.roc_curve_data if key.isdecimal())
-    return names if len(names) == len(indices) else indices
 
 
 def _whole(ax: Axes) -> Figure:

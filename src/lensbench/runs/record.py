@@ -224,6 +224,20 @@ class RunRecord(_Part):
         return (run.group if run else None) or self.model_desc
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, or their indices where the record does not tell; none before the test.
+
+        The published records have the names in their text table only.
+        """
+        if self.lensbench is not None and self.lensbench.classes:
+            return self.lensbench.classes
+        if self.test_results is None:
+            return ()
+        names = tuple(name for name, _ in self.test_results.class_lines)
+        indices = tuple(key for key in self.test_results.roc_curve_data if key.isdecimal())
+        return names if len(names) == len(indices) else indices
+
+    @property
     def machine(self) -> str:
         """Where it was trained; times are comparable between equal machines only."""
         if self.lensbench is None:

@@ -57,20 +57,12 @@ def roc_chart(models: Mapping[str, Mapping[str, ThinCurve]]) -> Chart | None:
 def roc_curves(record: RunRecord) -> dict[str, ThinCurve]:
     """Return the curves of a record: their mean, if it is known, and that of each class."""
     known = record.test_results.roc_curve_data if record.test_results else {}
-    keys = {"macro": "macro mean"} | {str(k): name for k, name in enumerate(class_names(record))}
+    keys = {"macro": "macro mean"} | {str(k): name for k, name in enumerate(record.classes)}
     return {
         title: thinned(known[key].fpr, known[key].tpr)
         for key, title in keys.items()
         if key in known
     }
-
-
-def class_names(record: RunRecord) -> tuple[str, ...]:
-    """Return the names of the classes, in their order."""
-    if record.lensbench is not None and record.lensbench.classes:
-        return record.lensbench.classes
-    results = record.test_results
-    return tuple(name for name, _ in results.class_lines) if results else ()
 
 
 def roc_figure(curves: Mapping[str, ThinCurve]) -> Figure:

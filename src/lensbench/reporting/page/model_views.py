@@ -18,7 +18,7 @@ from lensbench.evaluation.metrics import METRICS
 from lensbench.evaluation.selective import risk_coverage
 from lensbench.outcome import Predictions
 from lensbench.reporting.calibrated import calibrated
-from lensbench.reporting.page.charts import Figure, class_names, roc_curves, roc_figure
+from lensbench.reporting.page.charts import Figure, roc_curves, roc_figure
 from lensbench.reporting.page.model_charts import (
     history_figure,
     recall_figure,
@@ -76,7 +76,7 @@ def model_view(
             image lacks a number.
     """
     run = entry.runs[0]
-    record, test, classes = run.record, run.predictions, class_names(run.record)
+    record, test, classes = run.record, run.predictions, run.record.classes
     figures, curves = {}, roc_curves(record)
     if curves:
         figures["curves"] = roc_figure(curves)
