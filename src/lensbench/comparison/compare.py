@@ -115,6 +115,11 @@ class Comparison:
         return metric_of(self.metric).title_of(self.metric)
 
     @property
+    def is_ranked_apart(self) -> bool:
+        """Whether it goes by neither AUC nor accuracy, which tables show in any case."""
+        return self.metric not in (MACRO_AUC, ACCURACY)
+
+    @property
     def verdict(self) -> str:
         """The result in a sentence or two."""
         if not self.entries:

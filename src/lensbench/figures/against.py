@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 
 from lensbench.evaluation.against import Bin
-from lensbench.figures.style import CYCLE, legend_below, new_axes, styled, wrapped
+from lensbench.figures.style import (
+    CYCLE,
+    error_lengths,
+    legend_below,
+    levels_of,
+    new_axes,
+    styled,
+    wrapped,
+)
 
 
 @styled()
@@ -36,13 +44,11 @@ def draw_recall_against(
             ax.axhspan(recall.low, recall.high, color=colour, alpha=0.12, linewidth=0)
         elif of_class:
             middle = [one.middle for one in of_class]
-            values = [one.recall.value for one in of_class]
-            below = [one.recall.value - one.recall.low for one in of_class]
-            above = [one.recall.high - one.recall.value for one in of_class]
+            recalls = [one.recall for one in of_class]
             left = [one.middle - one.low for one in of_class]
             right = [one.high - one.middle for one in of_class]
             ax.errorbar(
-                *(middle, values, [below, above], [left, right]),
+                *(middle, [one.value for one in recalls], error_lengths(recalls), [left, right]),
                 color=colour,
                 marker="o",
                 linestyle="",
@@ -57,8 +63,8 @@ def draw_recall_against(
         ax.set_xscale("log")
     ax.set_ylim(-0.02, 1.02)
     ax.set_xlabel(f"{quantity}; bars across: the range of a bin")
-    levels = {f"{b.recall.level:.0%}" for of_class in bins.values() for b in of_class}
-    ax.set_ylabel(f"Recall with {' or '.join(sorted(levels))} interval")
+    levels = levels_of(one.recall for of_class in bins.values() for one in of_class)
+    ax.set_ylabel(f"Recall with {levels} interval" if levels else "Recall")
     legend_below(ax, ncols=4)
     if title:
         ax.set_title(wrapped(title, 70))

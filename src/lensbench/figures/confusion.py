@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from lensbench.figures.style import new_axes, styled, wrapped
+from lensbench.figures.style import new_axes, part_cells, styled, wrapped
 
 
 @styled()
@@ -59,12 +59,7 @@ def draw_confusion_matrix(
         rotation_mode="anchor" if slanted else "default",
     )
     ax.set_yticks(range(k), labels)
-    ax.set_xticks(np.arange(k + 1) - 0.5, minor=True)
-    ax.set_yticks(np.arange(k + 1) - 0.5, minor=True)
-    ax.grid(visible=False)
-    ax.grid(which="minor", color="white", linewidth=2)
-    ax.tick_params(which="both", length=0)
-    ax.spines[:].set_visible(False)
+    part_cells(ax, k)
     ax.set_xlabel("Predicted class")
     ax.set_ylabel("True class (each row is 100%)")
     if title:

@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 
 from lensbench.comparison.compare import Comparison
 from lensbench.errors import ComparisonError
-from lensbench.figures.style import BLUE, FAINT, INK, new_axes, styled, wrapped
+from lensbench.figures.style import BLUE, FAINT, INK, new_axes, part_cells, styled, wrapped
 
 _SMALLEST_P = 0.0001
 
@@ -50,12 +50,7 @@ def draw_pairwise(comparison: Comparison, ax: Axes | None = None) -> Axes:
         range(n),
         [f"{label}  {e.letters}" for label, e in zip(labels, comparison.entries, strict=True)],
     )
-    ax.set_xticks(np.arange(n + 1) - 0.5, minor=True)
-    ax.set_yticks(np.arange(n + 1) - 0.5, minor=True)
-    ax.grid(visible=False)
-    ax.grid(which="minor", color="white", linewidth=2)
-    ax.tick_params(which="both", length=0)
-    ax.spines[:].set_visible(False)
+    part_cells(ax, n)
     figure = ax.figure
     figure.suptitle(f"Every model against every other: {comparison.quantity}", x=0.02, ha="left")
     figure.supxlabel(note, x=0.02, ha="left", fontsize=9)

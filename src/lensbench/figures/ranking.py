@@ -10,7 +10,16 @@ from matplotlib.axes import Axes
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.errors import ComparisonError
 from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
-from lensbench.figures.style import BLUE, GREY, legend_below, new_axes, styled, wrapped
+from lensbench.figures.style import (
+    BLUE,
+    GREY,
+    error_lengths,
+    legend_below,
+    levels_of,
+    new_axes,
+    styled,
+    wrapped,
+)
 
 _FLOORS = (*(percent / 100 for percent in range(99, 89, -1)), 0.85, 0.8, 0.7, 0.6, 0.5, 0.0)
 _TIED = "not distinguishable from the best on these test images"
@@ -118,10 +127,7 @@ def _draw_rows(
     ax.errorbar(
         values,
         rows,
-        xerr=(
-            [estimate.value - estimate.low for estimate in estimates],
-            [estimate.high - estimate.value for estimate in estimates],
-        ),
+        xerr=error_lengths(estimates),
         fmt="o",
         color=BLUE if tied else GREY,
         markerfacecolor=BLUE if tied else "white",
@@ -145,8 +151,8 @@ def _limits(estimates: Sequence[Estimate]) -> tuple[float, float]:
 
 
 def _how(comparison: Comparison, scores: Sequence[tuple[Entry, Estimate]]) -> str:
-    levels = {f"{e.level:.0%}" for _, e in scores if not math.isnan(e.low)}
-    intervals = f"{' or '.join(sorted(levels))} intervals." if levels else "No intervals."
+    levels = levels_of(estimate for _, estimate in scores if not math.isnan(estimate.low))
+    intervals = f"{levels or 'No'} intervals."
     is_whole = len(scores) == len(comparison.entries)
     missing = [] if is_whole else without_auc(comparison.entries)
     return wrapped(" ".join([intervals, *missing, f"Ties: {comparison.test}"]), 76)

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 
 from lensbench.evaluation.calibration import Reliability
-from lensbench.figures.style import CYCLE, legend_below, new_axes, styled, wrapped
+from lensbench.figures.style import (
+    CYCLE,
+    error_lengths,
+    legend_below,
+    levels_of,
+    new_axes,
+    styled,
+    wrapped,
+)
 
 _MARKERS = "osD^v"
 
@@ -31,10 +39,8 @@ def draw_reliability(
     for i, (name, reliability) in enumerate(reliabilities.items()):
         confidence = [one.confidence for one in reliability.bins]
         accuracy = [one.accuracy for one in reliability.bins]
-        below = [one.value - one.low for one in accuracy]
-        above = [one.high - one.value for one in accuracy]
         ax.errorbar(
-            *(confidence, [one.value for one in accuracy], [below, above]),
+            *(confidence, [one.value for one in accuracy], error_lengths(accuracy)),
             color=CYCLE[i % len(CYCLE)],
             marker=_MARKERS[i % len(_MARKERS)],
             markersize=4.5,
@@ -48,9 +54,9 @@ def draw_reliability(
     margin = (1 - lowest) / 50
     ax.set(xlim=(lowest - margin, 1 + margin), ylim=(lowest - margin, 1 + margin))
     ax.set_aspect("equal", anchor="N")
-    levels = {f"{one.accuracy.level:.0%}" for r in reliabilities.values() for one in r.bins}
+    levels = levels_of(one.accuracy for r in reliabilities.values() for one in r.bins)
     ax.set_xlabel("Confidence, mean of a bin")
-    ax.set_ylabel(f"Accuracy with {' or '.join(sorted(levels))} interval")
+    ax.set_ylabel(f"Accuracy with {levels} interval")
     legend_below(ax, title="Expected calibration error")
     if title:
         ax.set_title(title)

@@ -8,7 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from lensbench.evaluation.selective import RiskCoverage
-from lensbench.figures.style import CYCLE, legend_below, new_axes, styled, wrapped
+from lensbench.figures.style import (
+    CYCLE,
+    error_lengths,
+    legend_below,
+    levels_of,
+    new_axes,
+    styled,
+    wrapped,
+)
 
 
 @styled()
@@ -32,10 +40,7 @@ def draw_risk_coverage(
         ax.errorbar(
             [one.n / curve.n for one in curve.at],
             [one.value for one in curve.at],
-            [
-                [one.value - one.low for one in curve.at],
-                [one.high - one.value for one in curve.at],
-            ],
+            error_lengths(curve.at),
             color=colour,
             linestyle="",
             marker="o",
@@ -47,9 +52,9 @@ def draw_risk_coverage(
     ax.set(xlim=(0, 1.01), ylim=(-0.02 * highest, 1.05 * highest))
     ax.xaxis.set_major_formatter(PercentFormatter(1))
     ax.yaxis.set_major_formatter(PercentFormatter(1))
-    levels = {f"{one.level:.0%}" for curve in curves.values() for one in curve.at}
+    levels = levels_of(one for curve in curves.values() for one in curve.at)
     ax.set_xlabel("Coverage: share of images that is called, the most confident first")
-    ax.set_ylabel(f"Wrong calls among them, {' or '.join(sorted(levels))} interval")
+    ax.set_ylabel(f"Wrong calls among them, {levels} interval")
     legend_below(ax, title="Area under the curve")
     if title:
         ax.set_title(wrapped(title, 60))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
+
+from lensbench.evaluation.estimate import Estimate
 
 # Okabe and Ito's palette: eight colours that stay apart for every kind of colour vision.
 BLUE = "#0072B2"
@@ -81,6 +83,30 @@ def legend_below(ax: Axes, inches: float = 0.55, **options: Any) -> None:
         alignment="left",
         **({"borderpad": 0} | options),
     )
+
+
+def error_lengths(estimates: Sequence[Estimate]) -> tuple[list[float], list[float]]:
+    """Return how far intervals reach below and above their values, as `Axes.errorbar` takes it."""
+    return (
+        [estimate.value - estimate.low for estimate in estimates],
+        [estimate.high - estimate.value for estimate in estimates],
+    )
+
+
+def levels_of(estimates: Iterable[Estimate]) -> str:
+    """Return the levels of intervals in words, several only if they differ."""
+    return " or ".join(sorted({f"{estimate.level:.0%}" for estimate in estimates}))
+
+
+def part_cells(ax: Axes, n: int) -> None:
+    """Part the cells of an image of n x n by white lines, and do without any other line."""
+    edges = [cell - 0.5 for cell in range(n + 1)]
+    ax.set_xticks(edges, minor=True)
+    ax.set_yticks(edges, minor=True)
+    ax.grid(visible=False)
+    ax.grid(which="minor", color="white", linewidth=2)
+    ax.tick_params(which="both", length=0)
+    ax.spines[:].set_visible(False)
 
 
 def wrapped(text: str, width: int) -> str:

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.comparison.judged import Judged
-from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
+from lensbench.evaluation.estimate import Estimate
 from lensbench.figures.pairwise import p_text
 from lensbench.figures.times import APART, minutes_text, trained_on
+from lensbench.reporting.page.provenance import by_environment
 from lensbench.reporting.plots import Plots
-from lensbench.runs.record import Environment
 from lensbench.runs.store import write_whole
 
 _UNKNOWN = "not recorded"
@@ -71,7 +71,7 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
     if not entries:
         return
     yield from ("## Ranking", "")
-    ranked_apart = comparison.metric not in (MACRO_AUC, ACCURACY)
+    ranked_apart = comparison.is_ranked_apart
     columns: dict[str, Callable[[int, Entry], object]] = {
         "#": lambda place, _: place + 1,
         "Model": lambda _, entry: entry.name,
@@ -221,7 +221,7 @@ def _classes(run: Judged) -> Iterator[str]:
 
 
 def _environments(runs: Sequence[Judged]) -> Iterator[str]:
-    groups = _by_environment(runs)
+    groups = by_environment(runs)
     if not groups:
         return
     yield from ("## Environments", "")
@@ -252,21 +252,6 @@ def _environments(runs: Sequence[Judged]) -> Iterator[str]:
                 )
             ],
         )
-
-
-def _by_environment(runs: Sequence[Judged]) -> list[tuple[Environment | None, list[str]]]:
-    groups: list[tuple[Environment | None, list[str]]] = []
-    for run in runs:
-        if run.record.ensemble is not None:
-            continue
-        environment = run.record.lensbench.environment if run.record.lensbench else None
-        for known, names in groups:
-            if known == environment:
-                names.append(run.name)
-                break
-        else:
-            groups.append((environment, [run.name]))
-    return groups
 
 
 def _list(title: str, texts: Sequence[str]) -> Iterator[str]:

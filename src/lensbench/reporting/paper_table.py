@@ -8,7 +8,6 @@ from pathlib import Path
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.cost import Cost
-from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC
 from lensbench.reporting.markdown import escaped
 from lensbench.runs.store import write_whole
 
@@ -39,7 +38,7 @@ def write_paper_tables(
 
 
 def _cells(comparison: Comparison, costs: Mapping[str, Cost]) -> tuple[list[str], list[list[str]]]:
-    ranked_apart = comparison.metric not in (MACRO_AUC, ACCURACY)
+    ranked_apart = comparison.is_ranked_apart
     header = ["Model", *([comparison.quantity] if ranked_apart else []), "Macro AUC", "Accuracy"]
     header += ["Tier", *(["Parameters (M)", "Multiply-adds (G)"] if costs else [])]
     rows = []

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.cost import Throughput
-from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
+from lensbench.evaluation.estimate import Estimate
 from lensbench.runs.cost import Costs
 from lensbench.runs.record import EnsembleSummary
 
@@ -29,7 +29,7 @@ def ranking_table(comparison: Comparison) -> Table:
     level = f"{comparison.entries[0].auc.level:.0%}" if comparison.entries else ""
     table.add_column("tier")
     table.add_column("model", overflow="fold")
-    ranked_apart = comparison.metric not in (MACRO_AUC, ACCURACY)
+    ranked_apart = comparison.is_ranked_apart
     first = comparison.quantity if ranked_apart else "macro AUC"
     for metric in (first, "accuracy"):
         table.add_column(f"{metric} ({level})", no_wrap=True)

@@ -56,18 +56,30 @@ def data_of(entries: Sequence[Entry]) -> list[Shared]:
 
 def environments(entries: Sequence[Entry]) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
     """Return each machine with its software, by the runs that were made there."""
-    groups: list[tuple[Environment, list[str]]] = []
-    for run in (run for entry in entries for run in entry.runs):
-        environment = run.record.lensbench.environment if run.record.lensbench else None
-        if environment is None:
+    return [
+        (known.machine, _environment_facts(known, names))
+        for known, names in by_environment([run for entry in entries for run in entry.runs])
+        if known is not None
+    ]
+
+
+def by_environment(runs: Sequence[Judged]) -> list[tuple[Environment | None, list[str]]]:
+    """Return the names of the runs that were made in each environment, or in one that none tells.
+
+    An ensemble was made in none.
+    """
+    groups: list[tuple[Environment | None, list[str]]] = []
+    for run in runs:
+        if run.record.ensemble is not None:
             continue
+        environment = run.record.lensbench.environment if run.record.lensbench else None
         for known, names in groups:
             if known == environment:
                 names.append(run.name)
                 break
         else:
             groups.append((environment, [run.name]))
-    return [(known.machine, _environment_facts(known, names)) for known, names in groups]
+    return groups
 
 
 def _environment_facts(
