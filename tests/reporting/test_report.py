@@ -3,14 +3,18 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy.special import logit
+from scipy.stats import norm
 
 from lensbench.api import explain
 from lensbench.comparison.compare import compare
 from lensbench.reporting import plots
 from lensbench.reporting.markdown import escaped
 from lensbench.reporting.report import write_full_report, write_report
+from lensbench.runs.record import RunRecord
 from lensbench.runs.store import find_records
 
 from .builders import make_comparison, make_record
@@ -165,6 +169,10 @@ def test_every_figure_has_the_level_that_was_asked_for(tmp_path, monkeypatch):
     watch("draw_reliability", lambda d: [b.accuracy.level for r in d.values() for b in r.bins])
     watch("draw_risk_coverage", lambda d: [one.level for c in d.values() for one in c.at])
     watch("draw_recall_against", lambda d: [b.recall.level for bins in d.values() for b in bins])
+    roc = []
+    monkeypatch.setattr(
+        plots, "draw_roc_curves", lambda *args: roc.append(args[-1]) or Figure().add_subplot()
+    )
     run = store_run(tmp_path / "runs", "One", 2.0)
     spec = QUICK_JUDGE.model_copy(update={"level": 0.9})
     write_full_report(compare([run], spec), tmp_path / "report", spec)
@@ -178,6 +186,10 @@ def test_every_figure_has_the_level_that_was_asked_for(tmp_path, monkeypatch):
         "draw_recall_against": {0.9},
     }
     assert all("90% interval" in text for text in axes.values())
+    recorded = RunRecord.read(run).lensbench.estimates
+    for name in ("auc_ovr/vort", "auc_ovr_macro", "auc_ovr_micro"):
+        widths = [np.diff(logit([one.low, one.high])) for one in (roc[0][name], recorded[name])]
+        assert widths[0] / widths[1] == pytest.approx(norm.ppf(0.95) / norm.ppf(0.975))
 
 
 def test_a_class_without_test_images_costs_the_plots_of_the_auc_alone(tmp_path):

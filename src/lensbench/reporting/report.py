@@ -9,6 +9,7 @@ from typing import get_args
 
 from lensbench.comparison.compare import Comparison
 from lensbench.comparison.costs import known_costs
+from lensbench.comparison.judged import Judged
 from lensbench.config import JudgeSpec
 from lensbench.cost import SPEEDS, Cost, Quantity
 from lensbench.reporting.csv_table import write_csv, write_intervals_csv, write_pairs_csv
@@ -23,6 +24,7 @@ from lensbench.reporting.plots import (
     plot_trust,
 )
 from lensbench.runs.cost import Costs
+from lensbench.runs.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,22 @@ def _static(
             for entry in comparison.entries
             for run in entry.runs
             for plots in (
-                plot_run(run.record, folder, suffixes=formats),
+                plot_run(_with_areas(run, spec), folder, suffixes=formats),
                 plot_trust(run, folder, spec, formats),
             )
         ),
     ]
+
+
+def _with_areas(run: Judged, spec: JudgeSpec) -> RunRecord:
+    """Return a record with the areas under its ROC curves, at the level that is asked for."""
+    ours = run.record.lensbench
+    if ours is None or run.predictions is None:
+        return run.record
+    areas = {
+        name: known if known.level == spec.level else run.estimate(name, spec)
+        for name, known in ours.estimates.items()
+        if name.startswith("auc_ovr")
+    }
+    judged = ours.model_copy(update={"estimates": areas})
+    return run.record.model_copy(update={"lensbench": judged})
