@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lensbench.config import DataSpec, MachineSpec, SplitSpec
 from lensbench.errors import ConfigError, DatasetError, WeightsError
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
+from lensbench.runs.store import RunStore
 from lensbench.training.module import Training
 
 TINY = "timm/test_resnet"
@@ -105,6 +107,50 @@ def test_the_weights_give_the_stored_predictions(go):
     with torch.inference_mode():
         logits = classifier(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(logits, test.logits, atol=1e-5)
+
+
+def test_a_run_of_another_process_is_left_to_it_and_the_next_model_goes_on(go, capsys):
+    with RunStore(go.out, "one").alone():
+        fates, said, result = go()
+    assert fates == {"one": "busy", "two": "trained"}
+    assert "[1/2] one: another process is training it, left to that one" in said
+    assert files(go.out / "one") == set()
+    assert cli.show(result) == 0
+    assert re.search("one.*busy", capsys.readouterr().out)
+    fates, _, _ = go()
+    assert fates == {"one": "trained", "two": "skipped"}
+
+
+def test_a_run_that_another_process_has_just_finished_is_skipped(go, monkeypatch):
+    """It was unfinished when it was looked at, and is finished once this process may have it."""
+    go([f"one={TINY}"])
+    finished = go.out.rename(go.out.with_name("finished"))
+    alone = RunStore.alone
+
+    @contextmanager
+    def after_the_other(store):
+        shutil.copytree(finished, go.out, dirs_exist_ok=True)
+        with alone(store) as is_alone:
+            yield is_alone
+
+    monkeypatch.setattr(RunStore, "alone", after_the_other)
+    monkeypatch.setattr(sweep, "run_one", lambda *_: pytest.fail("trained again"))
+    fates, _, _ = go([f"one={TINY}"])
+    assert fates == {"one": "skipped"}
+
+
+def test_a_failure_beside_results_is_told_and_the_results_stay(go, monkeypatch):
+    run_one = sweep.run_one
+
+    def fails_when_all_is_done(*asked):
+        run_one(*asked)
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(sweep, "run_one", fails_when_all_is_done)
+    fates, said, _ = go([f"one={TINY}"])
+    assert fates == {"one": "failed"}
+    assert any("the failure itself could not be recorded" in line for line in said)
+    assert RunRecord.read(go.out / "one/record.json").is_completed
 
 
 def test_the_same_command_again_trains_nothing(go, monkeypatch):

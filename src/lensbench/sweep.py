@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lensbench.config import RunConfig
-from lensbench.errors import LensbenchError
+from lensbench.errors import LensbenchError, RecordError
 from lensbench.pipeline import Prepared, degraded, prepare, run_one
 from lensbench.reporting.plots import plot_run
 from lensbench.runs.compose import failed_record
@@ -17,7 +17,7 @@ from lensbench.runs.record import RunRecord
 from lensbench.runs.store import RunStore, write_whole
 from lensbench.zoo.build import require_weights
 
-What = Literal["trained", "resumed", "skipped", "failed", "interrupted", "not started"]
+What = Literal["trained", "resumed", "skipped", "failed", "interrupted", "not started", "busy"]
 Say = Callable[[str], None]
 
 
@@ -31,7 +31,11 @@ class Job:
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What became of a job; `record` is None for one that was interrupted or not started."""
+    """What became of a job.
+
+    `record` is None for one that was interrupted or not started, and for one that another process
+    was `busy` with.
+    """
 
     job: Job
     what: What
@@ -40,6 +44,9 @@ class JobOutcome:
 
 def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
     """Do all jobs in their order; a model that fails does not stop the next one.
+
+    Nor does one that another process is training: it is left to that one. So several processes with
+    the same jobs, on one machine or on many that see the same folder, share them.
 
     Weights that cannot be had and images that cannot be used concern every model, so they are
     looked for first, and stop the sweep before anything is trained.
@@ -67,20 +74,12 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
     outcomes: list[JobOutcome] = []
     for number, job in enumerate(jobs, start=1):
         label = f"[{number}/{len(jobs)}] {job.config.name}"
-        state = job.store.state(job.config, data.fingerprints)
         if any(outcome.what == "interrupted" for outcome in outcomes):
             outcomes.append(JobOutcome(job, "not started"))
-        elif state == "finished":
-            say(f"{label}: finished before, skipped")
-            outcomes.append(JobOutcome(job, "skipped", RunRecord.read(job.store.record)))
+        elif job.store.state(job.config, data.fingerprints) == "finished":
+            outcomes.append(_skip(job, label, say))
         else:
-            if state == "changed":
-                aside = job.store.set_aside()
-                say(f"{label}: an earlier run with other settings or images was moved to {aside}")
-            refused = degraded(job.config, data)
-            for line in refused:
-                say(f"{label}: {line}")
-            outcomes.append(_do(job, label, say, told=(*data.warnings, *refused)))
+            outcomes.append(_do(job, data, label, say))
     return outcomes
 
 
@@ -97,7 +96,31 @@ def _introduce(data: Prepared, say: Say) -> None:
         say(warning)
 
 
-def _do(job: Job, label: str, say: Say, told: Sequence[str]) -> JobOutcome:
+def _skip(job: Job, label: str, say: Say) -> JobOutcome:
+    say(f"{label}: finished before, skipped")
+    return JobOutcome(job, "skipped", RunRecord.read(job.store.record))
+
+
+def _do(job: Job, data: Prepared, label: str, say: Say) -> JobOutcome:
+    """Make a run, unless another process does."""
+    with job.store.alone() as is_alone:
+        if not is_alone:
+            say(f"{label}: another process is training it, left to that one")
+            return JobOutcome(job, "busy")
+        # Another process may have finished it since it was looked at.
+        state = job.store.state(job.config, data.fingerprints)
+        if state == "finished":
+            return _skip(job, label, say)
+        if state == "changed":
+            aside = job.store.set_aside()
+            say(f"{label}: an earlier run with other settings or images was moved to {aside}")
+        refused = degraded(job.config, data)
+        for line in refused:
+            say(f"{label}: {line}")
+        return _train(job, label, say, told=(*data.warnings, *refused))
+
+
+def _train(job: Job, label: str, say: Say, told: Sequence[str]) -> JobOutcome:
     what: What = "resumed" if job.store.has_checkpoint else "trained"
     if what == "resumed":
         say(f"{label}: going on where it was interrupted")
@@ -133,8 +156,8 @@ def _note_failure(job: Job, label: str, error: Exception, say: Say) -> RunRecord
     try:
         write_whole(details, "".join(traceback.format_exception(error)))
         job.store.finish(record)
-    except OSError as unwritable:
-        say(f"{label}: the failure itself could not be recorded: {unwritable}")
+    except (OSError, RecordError) as obstacle:
+        say(f"{label}: the failure itself could not be recorded: {obstacle}")
     else:
         say(f"{label}: the traceback is in {details}")
     return record

@@ -1,14 +1,18 @@
 """Where files go, and what state a run is in."""
 
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from lensbench.config import DataSpec, JudgeSpec, MachineSpec, ModelSpec, RunConfig
+from lensbench.errors import RecordError
 from lensbench.recipes import CONTRACT
 from lensbench.runs.compose import failed_record
 from lensbench.runs.environment import cpu_name, describe_environment
+from lensbench.runs.record import RunRecord, TestResults
 from lensbench.runs.store import (
     NATIVE,
     Fingerprints,
@@ -47,11 +51,12 @@ def test_no_two_files_of_two_runs_share_a_place(tmp_path, layout):
             store.record,
             store.weights,
             store.work,
+            store.lock,
             store.predictions("test"),
             store.predictions("validation"),
         )
     ]
-    assert len(set(places)) == 10
+    assert len(set(places)) == 12
 
 
 @pytest.mark.parametrize("layout", [NATIVE, CONTRACTS])
@@ -97,6 +102,51 @@ def test_a_run_that_is_set_aside_is_new_again_and_whole_elsewhere(tmp_path):
         "roc_curve_ResNet18.png",
         "unfinished_ResNet18",
     }
+
+
+def elsewhere(store: RunStore, then: str) -> subprocess.CompletedProcess[str]:
+    """Do something in another process that asks for the same run."""
+    code = f"""
+import os
+from pathlib import Path
+from lensbench.runs.store import Layout, RunStore
+with RunStore(Path({str(store.root)!r}), {store.name!r}, {store.layout!r}).alone() as is_alone:
+    {then}
+"""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("layout", [NATIVE, CONTRACTS])
+def test_one_process_at_a_time_has_a_run(tmp_path, layout):
+    store, other = RunStore(tmp_path, "a", layout), RunStore(tmp_path, "b", layout)
+    with store.alone() as mine, other.alone() as not_the_same_run:
+        assert mine
+        assert not_the_same_run
+        assert elsewhere(store, "print(is_alone)").stdout == "False\n"
+        assert store.lock.exists()
+        assert find_records(tmp_path, layout) == []
+        assert store.state(config(name="a")) == "new"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_run_of_a_process_that_was_killed_is_free(tmp_path):
+    store = RunStore(tmp_path, "a")
+    assert elsewhere(store, "os._exit(7 if is_alone else 1)").returncode == 7
+    assert store.lock.exists()
+    with store.alone() as mine:
+        assert mine
+
+
+def test_a_failure_never_replaces_results(tmp_path):
+    store = RunStore(tmp_path, "ResNet18")
+    results = {"accuracy": 1.0, "auc_ovr_macro": 1.0, "report": "", "roc_curve_data": {}}
+    finished = failed(config()).model_copy(
+        update={"status": "Completed", "test_results": TestResults(**results)}
+    )
+    store.finish(finished)
+    with pytest.raises(RecordError, match=r"record\.json holds results, which are kept"):
+        store.finish(failed(config()))
+    assert RunRecord.read(store.record) == finished
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):

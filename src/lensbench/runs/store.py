@@ -6,11 +6,13 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import filelock
 from pydantic import BaseModel, ValidationError
 
 from lensbench.config import RunConfig
@@ -31,6 +33,7 @@ class Layout:
     predictions: str = "{name}/predictions_{part}.npz"
     split: str = "{name}/split"
     work: str = "{name}/unfinished"
+    lock: str = "{name}/training.lock"
     run_figures: str = "{name}"
     comparison: str = "."
     csv: str = "comparison.csv"
@@ -54,6 +57,7 @@ def contract_layout(results: str, weights: str, split: str, csv: str) -> Layout:
         predictions=f"{results}/predictions_{{part}}_{{name}}.npz",
         split=split,
         work=f"{weights}/unfinished_{{name}}",
+        lock=f"{weights}/training_{{name}}.lock",
         run_figures=".",
         comparison=".",
         csv=csv,
@@ -102,6 +106,11 @@ class RunStore:
         return self._place(self.layout.work)
 
     @property
+    def lock(self) -> Path:
+        """The file that exists while a process has the run to itself, or if it was killed then."""
+        return self._place(self.layout.lock)
+
+    @property
     def figures(self) -> Path:
         """The folder for the figures of this run."""
         return self._place(self.layout.run_figures)
@@ -147,13 +156,47 @@ class RunStore:
             return "changed"
         return "failed" if self.record.exists() else "interrupted"
 
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Have the run to oneself while a block lasts, unless another process has it.
+
+        Yields:
+            Whether it is one's own; False without waiting for the other process.
+
+        Raises:
+            OSError: The folder cannot be written to, or its file system has no locks.
+        """
+        self.lock.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(self.lock)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            # Once released, the file may be the next one's.
+            self.lock.unlink(missing_ok=True)
+            lock.release()
+
     def begin(self, config: RunConfig, fingerprints: Fingerprints) -> None:
         """Note settings and images of a run before it starts, so that it can be resumed."""
         start = _Start(run=config, fingerprints=fingerprints)
         write_whole(self._start, start.model_dump_json(indent=1))
 
     def finish(self, record: RunRecord) -> None:
-        """Write the record. The checkpoints of a completed run go."""
+        """Write the record. The checkpoints of a completed run go.
+
+        Raises:
+            RecordError: The run failed, but the record there has results, or cannot be read.
+        """
+        if (
+            not record.is_completed
+            and self.record.exists()
+            and RunRecord.read(self.record).is_completed
+        ):
+            raise RecordError(f"{self.record} holds results, which are kept")
         write_whole(self.record, record.model_dump_json(indent=1))
         if record.is_completed:
             shutil.rmtree(self.work, ignore_errors=True)
