@@ -13,7 +13,7 @@ import torch
 
 from lensbench import api, cli, sweep
 from lensbench.config import DataSpec, MachineSpec, SplitSpec
-from lensbench.errors import ConfigError, DatasetError, WeightsError
+from lensbench.errors import ConfigError, DatasetError, RecordError, WeightsError
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
 from lensbench.runs.store import RunStore
@@ -249,6 +249,18 @@ def test_a_damaged_record_is_set_aside_and_made_again(go):
     fates, _, _ = go([f"one={TINY}"])
     assert fates == {"one": "trained"}
     assert (next((go.out / "superseded").iterdir()) / "record.json").read_text() == "{"
+
+
+def test_a_record_of_a_later_version_stops_the_sweep_and_stays(go):
+    go([f"one={TINY}"])
+    path = go.out / "one/record.json"
+    later = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
+    path.write_text(later)
+    with pytest.raises(RecordError, match="written by a later version of lensbench"):
+        go()
+    assert path.read_text() == later
+    assert not (go.out / "superseded").exists()
+    assert not (go.out / "two").exists()
 
 
 def test_a_later_run_joins_the_comparison(go):

@@ -62,6 +62,7 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
     Raises:
         WeightsError: Pretrained weights of one or more models cannot be had.
         DatasetError: The images cannot be used as they are.
+        RecordError: What is there of a run cannot be read, or is of a later version of lensbench.
     """
     unfinished = [job for job in jobs if job.store.state(job.config) != "finished"]
     path = jobs[0].config.data.path

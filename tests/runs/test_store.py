@@ -1,5 +1,6 @@
 """Where files go, and what state a run is in."""
 
+import json
 import subprocess
 import sys
 from importlib import metadata
@@ -80,12 +81,64 @@ def test_a_run_goes_through_its_states(tmp_path, layout):
         {"data": DataSpec(path=Path("elsewhere"), cache=Path("cache"))},
         {"judge": JudgeSpec(level=0.9)},
         {"machine": MachineSpec(threads=1)},
+        {"machine": MachineSpec(accelerator="gpu")},
     ],
 )
 def test_what_does_not_change_the_weights_makes_no_other_run(tmp_path, changes):
     store = RunStore(tmp_path, "ResNet18")
     store.begin(config(), KNOWN)
     assert store.state(config(**changes), KNOWN) == "interrupted"
+
+
+def of_a_later_schema(path: Path) -> None:
+    fields = json.loads(path.read_text())
+    fields["lensbench"]["schema_version"] = 99
+    path.write_text(json.dumps(fields))
+
+
+def with_a_later_setting(path: Path) -> None:
+    fields = json.loads(path.read_text())
+    fields.get("lensbench", fields)["run"]["recipe"]["mixup"] = 0.2
+    path.write_text(json.dumps(fields))
+
+
+def unreadable(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil", "message"),
+    [
+        ("record.json", of_a_later_schema, r"later version of lensbench \(schema 99\): update it"),
+        ("record.json", with_a_later_setting, r"recipe\.mixup: .* does not know: update it"),
+        ("record.json", unreadable, r"record\.json: cannot be read \(Is a directory\)"),
+        (
+            "unfinished/start.json",
+            with_a_later_setting,
+            r"mixup: .* update it; .* move .*unfinished",
+        ),
+        ("unfinished/start.json", unreadable, r"start\.json: cannot be read"),
+    ],
+)
+def test_what_cannot_be_understood_is_no_changed_run(tmp_path, file, spoil, message):
+    """A changed run is moved away."""
+    store = RunStore(tmp_path, "ResNet18")
+    store.begin(config(), KNOWN)
+    store.finish(failed(config()))
+    spoil(tmp_path / "ResNet18" / file)
+    with pytest.raises(RecordError, match=message):
+        store.state(config())
+
+
+@pytest.mark.parametrize("file", ["record.json", "unfinished/start.json"])
+def test_what_breaks_off_is_a_changed_run(tmp_path, file):
+    store = RunStore(tmp_path, "ResNet18")
+    store.begin(config(), KNOWN)
+    store.finish(failed(config()))
+    path = tmp_path / "ResNet18" / file
+    path.write_text(path.read_text()[:-2])
+    assert store.state(config()) == "changed"
 
 
 def test_a_run_that_is_set_aside_is_new_again_and_whole_elsewhere(tmp_path):

@@ -275,13 +275,19 @@ class RunRecord(_Part):
         except OSError as error:
             raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
         except ValidationError as error:
-            faults = "; ".join(_fault(detail) for detail in error.errors()[:3])
-            raise RecordError(f"{path}: not a result record: {faults}") from error
+            raise RecordError(f"{path}: not a result record: {faults(error)}") from error
         if record.is_completed and record.test_results is None:
             raise RecordError(f"{path}: not a result record: completed, but without test_results")
         return record
 
 
+def faults(error: ValidationError) -> str:
+    """Return in a line what is wrong with a file that was read: its first three faults."""
+    return "; ".join(_fault(detail) for detail in error.errors()[:3])
+
+
 def _fault(detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: a setting that this version of lensbench does not know: update it"
     return f"{where}: {detail['msg']}" if where else str(detail["msg"])

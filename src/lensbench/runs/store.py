@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from lensbench.config import RunConfig
 from lensbench.errors import RecordError
 from lensbench.outcome import Predictions
-from lensbench.runs.record import RunRecord
+from lensbench.runs.record import RunRecord, faults
 from lensbench.whole_file import written_whole
 
 State = Literal["new", "finished", "interrupted", "failed", "changed"]
@@ -127,17 +128,21 @@ class RunStore:
     def state(self, config: RunConfig, fingerprints: Fingerprints | None = None) -> State:
         """Say what is here, compared with what is asked for.
 
-        `changed` means that files of a run with other settings, images or parts are here.
+        `changed` means that files of a run with other settings, images or parts are here, or files
+        that are no whole JSON.
 
         Args:
             config: What is asked for.
             fingerprints: Of the images and their split; None if they were not read yet.
+
+        Raises:
+            RecordError: It cannot be said, because files cannot be read, or were written by a later
+                version of lensbench.
         """
         if self.record.exists():
-            try:
-                record = RunRecord.read(self.record)
-            except RecordError:
+            if not _is_whole(self.record):
                 return "changed"
+            record = RunRecord.read(self.record)
             known_run = _as_it_ran(record)
             if record.lensbench is None or known_run is None or not _same_run(known_run, config):
                 return "changed"
@@ -145,12 +150,11 @@ class RunStore:
                 split = record.lensbench.split
                 known = (record.lensbench.data_fingerprint, split and split.fingerprint)
                 return "finished" if fingerprints in (None, known) else "changed"
-        if not self._start.exists():
-            return "failed" if self.record.exists() else "new"
-        try:
-            start = _Start.model_validate_json(self._start.read_bytes())
-        except ValidationError:
+        if not _is_whole(self._start):
             return "changed"
+        start = self._read_start()
+        if start is None:
+            return "failed" if self.record.exists() else "new"
         same_data = fingerprints in (None, start.fingerprints)
         if not (same_data and _same_run(start.run, config)):
             return "changed"
@@ -283,6 +287,17 @@ class RunStore:
     def _start(self) -> Path:
         return self.work / "start.json"
 
+    def _read_start(self) -> _Start | None:
+        try:
+            return _Start.model_validate_json(self._start.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise RecordError(
+                f"{self._start}: not the settings of a run: {faults(error)}; to run it anew, move "
+                f"{self.work} away"
+            ) from error
+
     def _place(self, template: str, **names: str) -> Path:
         return self.root / template.format(name=self.name, **names)
 
@@ -333,6 +348,23 @@ def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:
     return _same_run(first, second.model_copy(update={"name": first.name, "seed": first.seed}))
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a file is JSON to its end, or does not exist.
+
+    Raises:
+        RecordError: It cannot be read.
+    """
+    try:
+        json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError:
+        return False
+    return True
+
+
 def _as_it_ran(record: RunRecord) -> RunConfig | None:
     """Return the settings of a run, with the precision that was chosen for it if it was chosen."""
     ours = record.lensbench
@@ -346,7 +378,7 @@ def _same_run(one: RunConfig, other: RunConfig) -> bool:
     """Whether one run has the weights and predictions that another asks for, but for rounding.
 
     Where the images lie is no part of that, since their fingerprint is compared as well. Nor is
-    how steps are computed, unless a precision is asked for.
+    on what and how steps are computed, unless a precision is asked for.
     """
     precision = other.machine.precision
     return precision in ("auto", one.machine.precision) and _defining(one) == _defining(other)
@@ -359,7 +391,7 @@ def _defining(config: RunConfig) -> dict[str, Any]:
             "data": True,
             "group": True,
             "judge": True,
-            "machine": {"threads", "precision", "memory_format", "compile"},
+            "machine": True,
             "recipe": {"expected", "mixed_precision"},
         },
     )
