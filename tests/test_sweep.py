@@ -439,6 +439,15 @@ def test_seeds_are_runs_of_their_own_and_one_line_of_the_ranking(go):
         go(seeds=0)
 
 
+def test_seeds_on_other_training_images_are_not_averaged(go):
+    go([f"one={TINY}"], seeds=2)
+    np.save(go.data / "train/no/1.npy", np.load(go.data / "train/no/1.npy") ** 2)
+    fates, said, result = go([f"one={TINY}"])
+    assert fates == {"one": "trained"}
+    assert [len(entry.runs) for entry in result.comparison.entries] == [1]
+    assert any("not compared with the other runs" in line for line in said)
+
+
 @pytest.mark.slow
 def test_costs_are_measured_for_all_models_and_found_by_the_report(go, tmp_path):
     go([f"one={TINY}"], seeds=2)

@@ -13,12 +13,13 @@ from lensbench.errors import RecordError
 from lensbench.recipes import CONTRACT
 from lensbench.runs.compose import failed_record
 from lensbench.runs.environment import cpu_name, describe_environment
-from lensbench.runs.record import RunRecord, TestResults
+from lensbench.runs.record import RunRecord, SplitSummary, TestResults
 from lensbench.runs.store import (
     NATIVE,
     Fingerprints,
     RunStore,
     contract_layout,
+    differ_in_seed_alone,
     find_records,
     write_whole,
 )
@@ -241,3 +242,38 @@ def test_who_asks_for_the_precision_that_was_chosen_asks_for_the_same_run(tmp_pa
     store.finish(failed(config()))
     assert store.state(config(machine=MachineSpec(precision="32-true"))) == "failed"
     assert store.state(config(machine=MachineSpec(precision="bf16-mixed"))) == "changed"
+
+
+def seeded(seed: int, *, data: str = "data", split: str = "split", **changes) -> RunRecord:
+    """A record of a run on some images."""
+    made = failed(config(name=f"ResNet18-seed{seed}", seed=seed, **changes))
+    summary = SplitSummary(
+        convention="halved",
+        fingerprint=split,
+        n_train=8,
+        n_validation=1,
+        n_test=1,
+        test_fingerprint="test",
+    )
+    known = {"data_fingerprint": data, "split": summary}
+    return made.model_copy(update={"lensbench": made.lensbench.model_copy(update=known)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "counts"),
+    [
+        ({}, True),
+        ({"data": "corrected"}, False),
+        ({"split": "other"}, False),
+        ({"recipe": CONTRACT.model_copy(update={"epochs": 3})}, False),
+        ({"machine": MachineSpec(precision="32-true", accelerator="cpu")}, True),
+    ],
+)
+def test_seeds_of_a_model_have_equal_settings_and_images(changes, counts):
+    """Whichever of the two comes first."""
+    one, other = seeded(42), seeded(43, **changes)
+    assert differ_in_seed_alone(one, other) == differ_in_seed_alone(other, one) == counts
+
+
+def test_a_run_is_no_other_seed_of_itself():
+    assert not differ_in_seed_alone(seeded(42), seeded(42))

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from lensbench.config import RunConfig
 from lensbench.errors import RecordError
 from lensbench.outcome import Predictions
-from lensbench.runs.record import RunRecord, faults
+from lensbench.runs.record import Provenance, RunRecord, faults
 from lensbench.whole_file import written_whole
 
 State = Literal["new", "finished", "interrupted", "failed", "changed"]
@@ -147,8 +147,7 @@ class RunStore:
             if record.lensbench is None or known_run is None or not _same_run(known_run, config):
                 return "changed"
             if record.is_completed:
-                split = record.lensbench.split
-                known = (record.lensbench.data_fingerprint, split and split.fingerprint)
+                known = _known_of(record.lensbench)
                 return "finished" if fingerprints in (None, known) else "changed"
         if not _is_whole(self._start):
             return "changed"
@@ -339,13 +338,22 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:
-    """Whether two records are of runs with different seeds, and otherwise equal settings."""
-    if one.lensbench is None or other.lensbench is None:
+    """Whether two records are of runs with different seeds, of equal settings and on equal images.
+
+    On what and how steps were computed may differ.
+    """
+    ours, theirs = one.lensbench, other.lensbench
+    if ours is None or theirs is None or ours.run is None or theirs.run is None:
         return False
-    first, second = one.lensbench.run, other.lensbench.run
-    if first is None or second is None or first.seed == second.seed:
+    if ours.run.seed == theirs.run.seed:
         return False
-    return _same_run(first, second.model_copy(update={"name": first.name, "seed": first.seed}))
+    run = theirs.run.model_copy(update={"name": ours.run.name, "seed": ours.run.seed})
+    return _known_of(ours) == _known_of(theirs) and _defining(ours.run) == _defining(run)
+
+
+def _known_of(ours: Provenance) -> tuple[str | None, ...]:
+    """Return the `Fingerprints` of a run, as far as its record has them."""
+    return (ours.data_fingerprint, ours.split.fingerprint if ours.split else None)
 
 
 def _is_whole(path: Path) -> bool:
