@@ -168,7 +168,7 @@ def test_other_settings_run_again_and_lose_nothing(go):
     before = (go.out / "one/record.json").read_bytes()
     fates, said, _ = go([f"one={TINY}"], epochs=1)
     assert fates == {"one": "trained"}
-    assert any("other settings or images was moved to" in line for line in said)
+    assert any("other settings, images or weights to start from" in line for line in said)
     (aside,) = (go.out / "superseded").iterdir()
     assert (aside / "record.json").read_bytes() == before
     assert (aside / "split/test.txt").exists()
@@ -181,7 +181,32 @@ def test_other_images_under_the_same_name_run_again(go):
     np.save(go.data / "train/no/1.npy", image**2)
     fates, said, _ = go([f"one={TINY}"])
     assert fates == {"one": "trained"}
-    assert any("other settings or images was moved to" in line for line in said)
+    assert any("other settings, images or weights to start from" in line for line in said)
+
+
+def test_weights_to_start_from_are_known_by_what_they_are_not_where(go, tmp_path, monkeypatch):
+    go([f"one={TINY}"], out=tmp_path / "before")
+    file = shutil.copy(tmp_path / "before/one/weights.safetensors", tmp_path / "start.safetensors")
+    fates, _, _ = go([f"one={TINY}"], weights=file)
+    assert fates == {"one": "trained"}
+    first = RunRecord.read(go.out / "one/record.json").lensbench
+
+    elsewhere = shutil.copy(file, tmp_path / "elsewhere.safetensors")
+    monkeypatch.chdir(tmp_path)
+    for place in (elsewhere, Path("start.safetensors")):
+        fates, _, _ = go([f"one={TINY}"], weights=place)
+        assert fates == {"one": "skipped"}
+
+    file.unlink()
+    with pytest.raises(WeightsError, match=r"start\.safetensors does not exist"):
+        go([f"one={TINY}"], weights=file)
+    assert not (go.out / "superseded").exists()
+
+    shutil.copy(go.out / "one/weights.safetensors", file)
+    fates, said, _ = go([f"one={TINY}"], weights=file)
+    assert fates == {"one": "trained"}
+    assert any("weights to start from was moved to" in line for line in said)
+    assert RunRecord.read(go.out / "one/record.json").lensbench.weights_used != first.weights_used
 
 
 def test_finished_runs_stay_when_their_images_are_gone(go):

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from lensbench.config import RunConfig
+from lensbench.config import ModelSpec, RunConfig
 from lensbench.data.finding import Finding, require_sound
 from lensbench.data.pack import Pack, cache_folder, fingerprint, open_or_build_pack
 from lensbench.data.split import Split, make_split, straddling
@@ -23,6 +23,7 @@ from lensbench.training.views import refusal
 from lensbench.zoo.build import build
 from lensbench.zoo.classifier import Classifier
 from lensbench.zoo.count import cost_of
+from lensbench.zoo.weights import fingerprint as fingerprint_of_file
 from lensbench.zoo.weights import save_weights
 
 
@@ -35,10 +36,14 @@ class Prepared:
     warnings: tuple[str, ...]
     """What was found and does not stop training."""
 
-    @property
-    def fingerprints(self) -> Fingerprints:
-        """Of the images and of the split."""
-        return Fingerprints(self.pack.fingerprint, self.split.fingerprint)
+    def fingerprints(self, model: ModelSpec) -> Fingerprints:
+        """Return those of the images, of the split, and of the file that a model starts from.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        weights = fingerprint_of_file(model.weights) if model.weights else None
+        return Fingerprints(self.pack.fingerprint, self.split.fingerprint, weights)
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -96,7 +101,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
         LensbenchError: What a user can mend.
     """
     data = prepare(config)
-    store.begin(config, data.fingerprints)
+    store.begin(config, data.fingerprints(config.model))
     data.split.write(store.split)
     catalogue = data.pack.catalogue
     classifier = build(

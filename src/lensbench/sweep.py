@@ -69,7 +69,10 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
     if not unfinished and not path.exists():
         say(f"{path} is gone: finished runs cannot be checked against it")
         return [JobOutcome(job, "skipped", RunRecord.read(job.store.record)) for job in jobs]
-    require_weights(job.config.model for job in unfinished)
+    # Of a finished run the file is looked for too: what it holds may have changed.
+    require_weights(
+        job.config.model for job in jobs if job in unfinished or job.config.model.weights
+    )
     data = prepare(jobs[0].config)
     _introduce(data, say)
     outcomes: list[JobOutcome] = []
@@ -77,7 +80,7 @@ def sweep(jobs: Sequence[Job], say: Say) -> list[JobOutcome]:
         label = f"[{number}/{len(jobs)}] {job.config.name}"
         if any(outcome.what == "interrupted" for outcome in outcomes):
             outcomes.append(JobOutcome(job, "not started"))
-        elif job.store.state(job.config, data.fingerprints) == "finished":
+        elif job.store.state(job.config, data.fingerprints(job.config.model)) == "finished":
             outcomes.append(_skip(job, label, say))
         else:
             outcomes.append(_do(job, data, label, say))
@@ -109,12 +112,15 @@ def _do(job: Job, data: Prepared, label: str, say: Say) -> JobOutcome:
             say(f"{label}: another process is training it, left to that one")
             return JobOutcome(job, "busy")
         # Another process may have finished it since it was looked at.
-        state = job.store.state(job.config, data.fingerprints)
+        state = job.store.state(job.config, data.fingerprints(job.config.model))
         if state == "finished":
             return _skip(job, label, say)
         if state == "changed":
             aside = job.store.set_aside()
-            say(f"{label}: an earlier run with other settings or images was moved to {aside}")
+            say(
+                f"{label}: an earlier run with other settings, images or weights to start from was "
+                f"moved to {aside}"
+            )
         refused = degraded(job.config, data)
         for line in refused:
             say(f"{label}: {line}")

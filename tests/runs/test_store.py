@@ -142,6 +142,29 @@ def test_what_breaks_off_is_a_changed_run(tmp_path, file):
     assert store.state(config()) == "changed"
 
 
+def test_an_interrupted_run_goes_on_from_the_weights_that_it_started_from(tmp_path):
+    def starts_from(file: str | None) -> RunConfig:
+        model = ModelSpec(identifier="torchvision/resnet18", weights=file and Path(file))
+        return config(model=model)
+
+    store = RunStore(tmp_path, "ResNet18")
+    known = KNOWN._replace(weights="0123456789ab")
+    store.begin(starts_from("a.safetensors"), known)
+    assert store.state(starts_from("/elsewhere/b.safetensors"), known) == "interrupted"
+    assert store.state(starts_from("a.safetensors"), known._replace(weights="other")) == "changed"
+    assert store.state(starts_from(None), KNOWN) == store.state(starts_from(None)) == "changed"
+
+
+def test_a_run_from_before_weights_were_noted_goes_on(tmp_path):
+    store = RunStore(tmp_path, "ResNet18")
+    store.begin(config(), KNOWN)
+    start = store.work / "start.json"
+    fields = json.loads(start.read_text())
+    assert fields["fingerprints"] == ["data", "split", None]
+    start.write_text(json.dumps(fields | {"fingerprints": ["data", "split"]}))
+    assert store.state(config(), KNOWN) == "interrupted"
+
+
 def test_a_run_that_is_set_aside_is_new_again_and_whole_elsewhere(tmp_path):
     store = RunStore(tmp_path, "ResNet18", CONTRACTS)
     store.begin(config(), KNOWN)
@@ -244,9 +267,12 @@ def test_who_asks_for_the_precision_that_was_chosen_asks_for_the_same_run(tmp_pa
     assert store.state(config(machine=MachineSpec(precision="bf16-mixed"))) == "changed"
 
 
-def seeded(seed: int, *, data: str = "data", split: str = "split", **changes) -> RunRecord:
-    """A record of a run on some images."""
-    made = failed(config(name=f"ResNet18-seed{seed}", seed=seed, **changes))
+def seeded(
+    seed: int, *, data: str = "data", split: str = "split", weights: str = "f" * 12, **changes
+) -> RunRecord:
+    """A record of a run on some images from a file of weights."""
+    model = ModelSpec(identifier="torchvision/resnet18", weights=Path("a.safetensors"))
+    made = failed(config(name=f"ResNet18-seed{seed}", seed=seed, model=model, **changes))
     summary = SplitSummary(
         convention="halved",
         fingerprint=split,
@@ -255,7 +281,8 @@ def seeded(seed: int, *, data: str = "data", split: str = "split", **changes) ->
         n_test=1,
         test_fingerprint="test",
     )
-    known = {"data_fingerprint": data, "split": summary}
+    started = f"file: a.safetensors sha256:{weights}"
+    known = {"data_fingerprint": data, "split": summary, "weights_used": started}
     return made.model_copy(update={"lensbench": made.lensbench.model_copy(update=known)})
 
 
@@ -265,6 +292,7 @@ def seeded(seed: int, *, data: str = "data", split: str = "split", **changes) ->
         ({}, True),
         ({"data": "corrected"}, False),
         ({"split": "other"}, False),
+        ({"weights": "0" * 12}, False),
         ({"recipe": CONTRACT.model_copy(update={"epochs": 3})}, False),
         ({"machine": MachineSpec(precision="32-true", accelerator="cpu")}, True),
     ],

@@ -66,11 +66,13 @@ def contract_layout(results: str, weights: str, split: str, csv: str) -> Layout:
 
 
 class Fingerprints(NamedTuple):
-    """What tells that images and parts are the same as before."""
+    """What tells that images, parts and a file of weights are the same as before."""
 
     data: str
     """Of the names, labels and pixels of all images."""
     split: str
+    weights: str | None = None
+    """Of the file that training starts from; None without one."""
 
 
 class _Start(BaseModel):
@@ -128,12 +130,12 @@ class RunStore:
     def state(self, config: RunConfig, fingerprints: Fingerprints | None = None) -> State:
         """Say what is here, compared with what is asked for.
 
-        `changed` means that files of a run with other settings, images or parts are here, or files
-        that are no whole JSON.
+        `changed` means that files of a run with other settings, images, parts or weights to start
+        from are here, or files that are no whole JSON.
 
         Args:
             config: What is asked for.
-            fingerprints: Of the images and their split; None if they were not read yet.
+            fingerprints: Of what lies in files; None if they were not read yet.
 
         Raises:
             RecordError: It cannot be said, because files cannot be read, or were written by a later
@@ -184,7 +186,7 @@ class RunStore:
             lock.release()
 
     def begin(self, config: RunConfig, fingerprints: Fingerprints) -> None:
-        """Note settings and images of a run before it starts, so that it can be resumed."""
+        """Note settings and fingerprints of a run before it starts, so that it can be resumed."""
         start = _Start(run=config, fingerprints=fingerprints)
         write_whole(self._start, start.model_dump_json(indent=1))
 
@@ -353,7 +355,12 @@ def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:
 
 def _known_of(ours: Provenance) -> tuple[str | None, ...]:
     """Return the `Fingerprints` of a run, as far as its record has them."""
-    return (ours.data_fingerprint, ours.split.fingerprint if ours.split else None)
+    from_file = ours.run is not None and ours.run.model.weights is not None
+    return (
+        ours.data_fingerprint,
+        ours.split.fingerprint if ours.split else None,
+        ours.weights_used.rpartition(":")[2] if from_file and ours.weights_used else None,
+    )
 
 
 def _is_whole(path: Path) -> bool:
@@ -385,21 +392,23 @@ def _as_it_ran(record: RunRecord) -> RunConfig | None:
 def _same_run(one: RunConfig, other: RunConfig) -> bool:
     """Whether one run has the weights and predictions that another asks for, but for rounding.
 
-    Where the images lie is no part of that, since their fingerprint is compared as well. Nor is
-    on what and how steps are computed, unless a precision is asked for.
+    Where the images and a file of weights lie is no part of that, since their fingerprints are
+    compared as well. Nor is on what and how steps are computed, unless a precision is asked for.
     """
     precision = other.machine.precision
     return precision in ("auto", one.machine.precision) and _defining(one) == _defining(other)
 
 
 def _defining(config: RunConfig) -> dict[str, Any]:
-    return config.model_dump(
+    settings = config.model_dump(
         mode="json",
         exclude={
             "data": True,
             "group": True,
             "judge": True,
             "machine": True,
+            "model": {"weights"},
             "recipe": {"expected", "mixed_precision"},
         },
     )
+    return settings | {"starts_from_file": config.model.weights is not None}
