@@ -93,6 +93,10 @@ SOUND = {
     "integer.fit": fits_image(_NOISE.astype(np.uint16)),
     "rice.fits.fz": fits_compressed(_NOISE.astype(np.int16), "RICE_1"),
     "gzip.fits.fz": fits_compressed(_NOISE.astype(np.float32), "GZIP_2", quantize_level=0),
+    # Larger than its file: most of what follows the header is pixels.
+    "large.fits.fz": fits_compressed(
+        np.random.default_rng(1).poisson(10, (120, 110)).astype(np.int32), "RICE_1"
+    ),
     "a.png": picture(_NOISE),
     "rgb.png": picture(_NOISE, mode="RGB"),
     "a.jpg": picture(_NOISE, "jpeg"),

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import warnings
 
 import files
 import numpy as np
@@ -75,6 +76,17 @@ def test_fits(array):
 def test_fits_compressed_without_loss(array, method):
     array = array.astype(array.dtype.newbyteorder("="))
     content = files.fits_compressed(array, method, quantize_level=0)
+    assert_same(decode(content, "x.fits.fz"), array)
+
+
+@pytest.mark.parametrize("method", ["RICE_1", "GZIP_1", "GZIP_2"])
+@pytest.mark.parametrize("dtype", ["i2", "i4", "u2", "f4"])
+def test_fits_compressed_to_less_than_its_image(method, dtype):
+    array = np.random.default_rng(2).poisson(300, (120, 110)).astype(dtype)
+    content = files.fits_compressed(array, method, quantize_level=0)
+    if (method, dtype) == ("RICE_1", "f4"):  # which packs integers, so it rounds
+        array = fits.open(io.BytesIO(content))[1].data
+    assert len(content) < 5760 + array.nbytes
     assert_same(decode(content, "x.fits.fz"), array)
 
 
@@ -221,6 +233,27 @@ def test_fits_is_scaled_as_its_header_says():
     np.testing.assert_array_equal(
         decode(content, "x.fits").pixels[0], np.arange(30).reshape(6, 5) / 2 + 3
     )
+
+
+@pytest.mark.parametrize("method", [None, "RICE_1"])
+def test_fits_may_lack_its_padding_without_a_warning(method):
+    array = np.random.default_rng(0).integers(0, 99, (60, 50), dtype=np.int32)
+    content = files.fits_compressed(array, method) if method else files.fits_image(array)
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        assert_same(decode(content[:-1], "x.fits"), array)
+    assert caught == []
+
+
+@pytest.mark.parametrize(("dtype", "blank"), [("i2", 3), ("u2", 3 - 2**15), ("u4", 3 - 2**31)])
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_blanks_of_fits_are_no_numbers_in_unsigned_integers_too(dtype, blank, is_compressed):
+    array = np.arange(30, dtype=dtype).reshape(6, 5)
+    hdu = fits.CompImageHDU(array) if is_compressed else fits.PrimaryHDU(array)
+    hdu.header["BLANK"] = blank  # of the integers as they are stored
+    content = files.fits_file(*([fits.PrimaryHDU()] if is_compressed else []), hdu)
+    (found,) = decode(content, "x.fits.fz" if is_compressed else "x.fits").pixels
+    assert np.isnan(found[0, 3])
+    np.testing.assert_array_equal(found.ravel()[4:], array.ravel()[4:])
 
 
 def test_hdf5_images_may_lie_in_groups():

@@ -52,16 +52,28 @@ def read_fits(content: bytes) -> Decoded:
 
     if not content.startswith(b"SIMPLE  ="):
         raise ImageFault("unreadable", "no FITS file")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what astropy only warns of is checked below
-        with fits.open(io.BytesIO(content), memmap=False) as hdus:
-            _require_whole(hdus, content)
-            images = _images(hdus)
-            require_affordable((len(images), *images[0].shape), _WIDEST_SAMPLE)
-            if any(isinstance(hdu, fits.CompImageHDU) for hdu in images):
-                _require_safe_tiles(content, images)
-            pixels = np.stack([hdu.data for hdu in images])  # in native byte order
-            header = as_texts(_cards(hdus))
+    with (
+        warnings.catch_warnings(action="ignore"),  # what astropy only warns of is checked below
+        fits.open(io.BytesIO(content), memmap=False, disable_image_compression=True) as stored,
+    ):
+        _require_whole(stored, content)
+        has_tiles, has_blanks = (
+            any(keyword in hdu.header for hdu in stored) for keyword in ("ZIMAGE", "BLANK")
+        )
+        if not (has_tiles or has_blanks):
+            return _decoded(stored, stored)
+        # Astropy heeds no BLANK in integers that it gives out as unsigned ones.
+        with fits.open(io.BytesIO(content), memmap=False, uint=not has_blanks) as hdus:
+            return _decoded(hdus, stored)
+
+
+def _decoded(hdus: fits.HDUList, stored: fits.HDUList) -> Decoded:
+    """Decode a file that was opened, and also opened with its tiles left in their tables."""
+    images = _images(hdus)
+    require_affordable((len(images), *images[0].shape), _WIDEST_SAMPLE)
+    _require_safe_tiles(stored, images)
+    pixels = np.stack([hdu.data for hdu in images])  # in native byte order
+    header = as_texts(_cards(hdus))
     return Decoded(channels_first(pixels[0]) if len(pixels) == 1 else pixels, 1.0, header)
 
 
@@ -78,34 +90,33 @@ def _cards(hdus: fits.HDUList) -> dict[str, str]:
     return {name: " ".join(lines) for name, lines in values.items()}
 
 
-def _require_whole(hdus: fits.HDUList, content: bytes) -> None:
-    """Refuse what astropy reads as far as it can: a file that is cut short or damaged."""
-    last = hdus[-1]
-    place = last.fileinfo()
-    if any(hdu.fileinfo()["datLoc"] + hdu.size > len(content) for hdu in hdus):
+def _require_whole(stored: fits.HDUList, content: bytes) -> None:
+    """Refuse what astropy reads as far as it can: a file that is cut short or damaged.
+
+    Tiles must have been left in their tables: the size of an image is not that of its tiles.
+    """
+    place = stored[-1].fileinfo()
+    if any(hdu.fileinfo()["datLoc"] + hdu.size > len(content) for hdu in stored):
         raise ImageFault("unreadable", "cut short: pixels are missing")
     if content[place["datLoc"] + place["datSpan"] :].strip(b"\0 "):
-        raise ImageFault("unreadable", f"damaged after HDU {len(hdus) - 1}")
+        raise ImageFault("unreadable", f"damaged after HDU {len(stored) - 1}")
 
 
-def _require_safe_tiles(content: bytes, images: list[fits.ImageHDU]) -> None:
+def _require_safe_tiles(stored: fits.HDUList, images: list[fits.ImageHDU]) -> None:
     """Refuse tiles that inflate to more than the images, and codecs that damage can crash."""
-    from astropy.io import fits
-
     room = sum(math.prod(hdu.shape) for hdu in images) * _WIDEST_SAMPLE
-    with fits.open(io.BytesIO(content), memmap=False, disable_image_compression=True) as hdus:
-        for table in (hdu for hdu in hdus if "ZIMAGE" in hdu.header):
-            codec = table.header["ZCMPTYPE"]
-            if codec not in _CODECS:
-                raise ImageFault("unreadable", f"compression {codec}; use RICE_1 or GZIP_2")
-            require_affordable(list(table.header["ZTILE*"].values()), _WIDEST_SAMPLE)
-            gzipped = {"GZIP_COMPRESSED_DATA", *_GZIPPED.get(codec, ())}
-            for name in gzipped.intersection(table.columns.names):
-                for tile in table.data[name]:
-                    with gzip.GzipFile(fileobj=io.BytesIO(tile.tobytes())) as file:
-                        room -= len(file.read(room + 1))
-                    if room < 0:
-                        raise ImageFault("too-large", "its tiles inflate to more than the image")
+    for table in (hdu for hdu in stored if "ZIMAGE" in hdu.header):
+        codec = table.header["ZCMPTYPE"]
+        if codec not in _CODECS:
+            raise ImageFault("unreadable", f"compression {codec}; use RICE_1 or GZIP_2")
+        require_affordable(list(table.header["ZTILE*"].values()), _WIDEST_SAMPLE)
+        gzipped = {"GZIP_COMPRESSED_DATA", *_GZIPPED.get(codec, ())}
+        for name in gzipped.intersection(table.columns.names):
+            for tile in table.data[name]:
+                with gzip.GzipFile(fileobj=io.BytesIO(tile.tobytes())) as file:
+                    room -= len(file.read(room + 1))
+                if room < 0:
+                    raise ImageFault("too-large", "its tiles inflate to more than the image")
 
 
 def _images(hdus: fits.HDUList) -> list[fits.ImageHDU]:
