@@ -24,6 +24,7 @@ CODES = {"unreadable", "object-array", "wrong-dtype", "wrong-shape", "too-large"
 IMAGE = np.random.default_rng(0).random((6, 5))
 NOISE = np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)
 HUGE = 2**15
+TABLE = fits.BinTableHDU.from_columns([fits.Column("flux", "D", array=[1.0, 2.0])])
 
 
 def fault_of(content: bytes, name: str) -> ImageFault:
@@ -139,6 +140,16 @@ def rgba(alpha: int) -> np.ndarray:
             "x.fits",
             "wrong-shape",
         ),
+        (files.fits_file(fits.PrimaryHDU(), TABLE), "x.fits", "wrong-shape"),
+        *(
+            (files.fits_file(fits.PrimaryHDU(IMAGE), plane), "x.fits", "ambiguous")
+            for plane in (
+                fits.ImageHDU(IMAGE, name="wht"),
+                fits.ImageHDU(IMAGE, name="VARIANCE"),
+                fits.ImageHDU(NOISE[:6, :5]),  # of another BITPIX
+                fits.CompImageHDU(NOISE[:6, :5]),
+            )
+        ),
         (gzip.compress(files.fits_image(IMAGE)), "x.fits", "unreadable"),
         (files.fits_compressed(NOISE, "HCOMPRESS_1"), "x.fits.fz", "unreadable"),
         (files.fits_compressed(NOISE, "PLIO_1"), "x.fits.fz", "unreadable"),
@@ -184,6 +195,14 @@ def test_an_axion_file_is_told_its_way_out():
     assert "DeepLense" in str(fault)
     assert "np.save(path, np.load(path, allow_pickle=True)[0])" in str(fault)
     assert "DeepLense" not in str(fault_of(object_npy(IMAGE), "x.npy"))
+
+
+def test_planes_that_are_no_bands_are_named_with_the_way_out():
+    fault = fault_of(
+        files.fits_file(fits.PrimaryHDU(IMAGE), fits.ImageHDU(IMAGE, name="ERR"), TABLE), "x.fits"
+    )
+    assert "0 PRIMARY (6, 5), 1 ERR (6, 5), 2  table" in str(fault)
+    assert "call the image SCI" in str(fault)
 
 
 def npy_claiming(shape) -> bytes:

@@ -222,6 +222,16 @@ def test_fits_bands_may_be_hdus_and_sci_wins():
     np.testing.assert_array_equal(decode(files.fits_file(*named), "x.fits").pixels, [red])
 
 
+def test_a_lone_fits_image_called_image_wins_over_its_planes():
+    red, blue, mask = np.random.default_rng(0).random((3, 6, 5))
+    planes = [fits.ImageHDU(mask.astype("i4"), name="MASK"), fits.ImageHDU(blue, name="VARIANCE")]
+    content = files.fits_file(fits.PrimaryHDU(), fits.ImageHDU(red, name="image"), *planes)
+    np.testing.assert_array_equal(decode(content, "x.fits").pixels, [red])
+    bands = [fits.ImageHDU(band, name="IMAGE") for band in (red, blue)]
+    content = files.fits_file(fits.PrimaryHDU(), *bands)
+    np.testing.assert_array_equal(decode(content, "x.fits").pixels, [red, blue])
+
+
 def test_fits_is_scaled_as_its_header_says():
     hdu = fits.PrimaryHDU(np.arange(30, dtype=np.int16).reshape(6, 5))
     content = files.fits_file(hdu)

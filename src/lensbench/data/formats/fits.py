@@ -22,6 +22,11 @@ _CODECS = frozenset({"RICE_1", "GZIP_1", "GZIP_2", "NOCOMPRESS"})
 _GZIPPED = {"GZIP_1": ("COMPRESSED_DATA",), "GZIP_2": ("COMPRESSED_DATA",)}
 _PROSE = frozenset({"COMMENT", "HISTORY"})
 _NO_KEYWORDS = frozenset({"", "END"})
+_NO_BANDS = frozenset(
+    {"MASK", "MSK", "DQ", "CTX", "ERR", "ERROR", "UNCERT", "VAR", "VARIANCE", "IVAR"}
+    | {"WHT", "WGT", "WEIGHT"}
+)
+"""What surveys call the planes of masks, errors and weights that go with an image."""
 
 
 def read_fits_gz(content: bytes) -> Decoded:
@@ -42,10 +47,11 @@ def read_fits(content: bytes) -> Decoded:
     """Decode a FITS file, scaled by BSCALE and BZERO, in native byte order.
 
     The image is the one HDU that has pixels, or the bands are the HDUs that have, all of one
-    shape. If any HDU is called SCI, only those count.
+    shape and BITPIX. If any HDU is called SCI, only those count, and else the one called IMAGE.
 
     Raises:
-        ImageFault: With code `unreadable`, `wrong-shape` or `too-large`.
+        ImageFault: With code `unreadable`, `wrong-shape`, `too-large` or, if what else there is
+            may be masks, errors or weights, `ambiguous`.
         Exception: Many kinds, if the file is damaged.
     """
     from astropy.io import fits
@@ -122,16 +128,31 @@ def _require_safe_tiles(stored: fits.HDUList, images: list[fits.ImageHDU]) -> No
 def _images(hdus: fits.HDUList) -> list[fits.ImageHDU]:
     """Return the HDUs that are the image or its bands."""
     images = [hdu for hdu in hdus if hdu.is_image and hdu.shape and 0 not in hdu.shape]
-    images = [hdu for hdu in images if hdu.name == "SCI"] or images
+    called_image = [hdu for hdu in images if hdu.name == "IMAGE"]
+    images = [hdu for hdu in images if hdu.name == "SCI"] or (
+        called_image if len(called_image) == 1 else images
+    )
     shapes = {hdu.shape for hdu in images}
     n_axes = 2 if len(images) > 1 else 3
     if len(shapes) != 1 or len(images[0].shape) > n_axes:
-        found = ", ".join(f"{i} {hdu.name} {hdu.shape}" for i, hdu in enumerate(hdus))
         raise ImageFault(
             "wrong-shape",
-            f"its HDUs are {found}; expected one image of two or three axes, or bands of one shape",
+            f"its HDUs are {_listed(hdus)}; expected one image of two or three axes, or bands of "
+            "one shape",
+        )
+    kinds = {hdu.header["BITPIX"] for hdu in images}
+    if len(images) > 1 and (len(kinds) > 1 or _NO_BANDS.intersection(hdu.name for hdu in images)):
+        raise ImageFault(
+            "ambiguous",
+            f"its HDUs are {_listed(hdus)}, not all of them bands; call the image SCI (EXTNAME)",
         )
     return images
+
+
+def _listed(hdus: fits.HDUList) -> str:
+    return ", ".join(
+        f"{i} {hdu.name} {getattr(hdu, 'shape', 'table')}" for i, hdu in enumerate(hdus)
+    )
 
 
 def _value(card: fits.Card) -> str:
