@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from operator import attrgetter
 from pathlib import Path
 
+import filelock
 import h5py
 import numpy as np
 import pytest
@@ -652,14 +654,48 @@ def test_an_interrupted_folder_is_no_data_set(tmp_path):
     assert len(open_source(out).names()) == 15 + 3  # both tables and the manifest
 
 
-def test_two_processes_do_not_write_the_same_data_set(tmp_path, monkeypatch):
+@each_format
+def test_two_processes_do_not_write_the_same_data_set(tmp_path, monkeypatch, name):
+    out = tmp_path / "data" / name
+    elsewhere = tmp_path / "temporary"
+    elsewhere.mkdir()
+
     def again(*_):
-        with pytest.raises(DatasetError, match="another process is writing it"):
-            make(tmp_path / "set")
+        with monkeypatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", str(elsewhere))  # as a job on another node has it
+            with pytest.raises(DatasetError, match="another process is writing it"):
+                make(out)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(write, "_complete", again)
         with pytest.raises(KeyboardInterrupt):
-            make(tmp_path / "set")
-    make(tmp_path / "set")
+            make(out)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    make(out)
+
+
+@each_format
+def test_a_finished_data_set_is_found_so_while_another_process_holds_it(tmp_path, name):
+    out = make(tmp_path / name)
+    with filelock.FileLock(tmp_path / f".{name}.lock"):
+        assert make(out) == out
+        with pytest.raises(DatasetError, match="holds something else"):
+            make(out, seed=6)
+
+
+@each_format
+def test_the_lock_of_a_killed_process_is_cleared_away(tmp_path, name):
+    (tmp_path / f".{name}.lock").touch()
+    make(tmp_path / name)
+    assert list(tmp_path.glob(".*")) == []
+
+
+@each_format
+def test_a_place_that_cannot_be_written_is_named(tmp_path, name):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DatasetError, match=r"cannot be written there .*choose another path"):
+        make(tmp_path / "file" / name)
+    (tmp_path / f".{name}.lock").mkdir()
+    with pytest.raises(DatasetError, match=rf"cannot be written there .*\.{name}\.lock"):
+        make(tmp_path / name)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,15 +97,24 @@ def simulate(
 
     Raises:
         ConfigError: If a number makes no sense, a class does not exist, or there is no GPU.
-        DatasetError: If `out` holds anything else.
+        DatasetError: If `out` holds anything else, cannot be written, or another process writes it.
     """
     n_images = {"train": _per_class(n_train), "val": _per_class(n_val)}
     _require_sense(n_images, seed=seed, processes=processes, batch_size=batch_size)
     manifest = manifest_of(population, seed, n_images)
+    target = _target(out, population)
+    if _is_whole(target, manifest):  # looking takes no lock: the place may be read-only
+        return out
     with _alone(out):
-        target = _target(out, population)
-        _complete(population, target, manifest, processes, device, batch_size, progress)
+        if not _is_whole(target, manifest):  # another process may have completed it meanwhile
+            _complete(population, target, manifest, processes, device, batch_size, progress)
     return out
+
+
+def _is_whole(target: Target, manifest: dict[str, Any]) -> bool:
+    return target.is_finished(manifest) and not any(
+        target.missing(block).numbers for block in blocks_of(manifest["n_images"])
+    )
 
 
 def _complete(
@@ -122,11 +129,7 @@ def _complete(
     """Make what a data set lacks."""
     seed = manifest["seed"]
     blocks = blocks_of(manifest["n_images"])
-    is_finished = target.is_finished(manifest)
     missing = [some for block in blocks if (some := target.missing(block)).numbers]
-    if is_finished and not missing:
-        return
-
     device = chosen_device(device)
     target.begin(manifest)
     n_missing = sum(len(block.numbers) for block in missing)
@@ -163,18 +166,28 @@ def _target(out: Path, population: Population) -> Target:
 def _alone(out: Path) -> Iterator[None]:
     """Keep other processes from writing the same data set.
 
+    The lock lies beside the data set, where every machine that could write it sees it.
+
     Raises:
-        DatasetError: One does already.
+        DatasetError: One does already, or nothing can be written there.
     """
-    name = hashlib.sha256(str(out.resolve()).encode()).hexdigest()[:16]
-    lock = filelock.FileLock(Path(tempfile.gettempdir()) / f"lensbench-simulate-{name}.lock")
+    place = out.resolve()
+    path = place.with_name(f".{place.name}.lock")
+    lock = filelock.FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise DatasetError(f"{out}: another process is writing it; wait for that one") from error
+    except OSError as error:
+        raise DatasetError(
+            f"{out}: cannot be written there ({path}: {error.strerror}); choose another path"
+        ) from error
     try:
         yield
     finally:
+        with suppress(OSError):  # while it is held: afterwards it may be another's
+            path.unlink()
         lock.release()
 
 
