@@ -11,7 +11,7 @@ from PIL import Image
 
 from lensbench.config import DataSpec
 from lensbench.data.finding import require_sound
-from lensbench.data.pack import verify
+from lensbench.data.pack import open_or_build_pack, verify
 from lensbench.errors import DatasetError
 
 
@@ -103,6 +103,26 @@ def test_a_fault_is_found_and_nothing_else(sound, code):
     assert finding.severity == ("warning" if code in WARNINGS else "error")
     if code not in ("dtypes-differ", "imbalance"):
         assert any(name.startswith("train/no/") for name in finding.ids)
+
+
+def test_a_class_of_files_that_are_no_images_is_an_error(sound):
+    for file in sorted(sound.glob("*/vort/*.npy")):
+        file.rename(file.with_suffix(".webp"))
+    (finding,) = findings(sound)
+    assert (finding.code, finding.severity) == ("folder-without-images", "error")
+    assert len(finding.ids) == 12
+    assert "train/vort, val/vort would be class folders, but hold none of .fit," in finding.message
+    with pytest.raises(DatasetError, match="folder-without-images"):
+        open_or_build_pack(DataSpec(path=sound, cache=sound.parent / "cache"))
+
+
+def test_an_empty_class_is_warned_of_also_where_a_pack_was_there_before(sound):
+    spec = DataSpec(path=sound, cache=sound.parent / "cache")
+    assert open_or_build_pack(spec).findings == ()
+    (sound / "train/axion").mkdir()
+    (finding,) = open_or_build_pack(spec).findings
+    assert (finding.code, finding.severity) == ("empty-folder", "warning")
+    assert finding.ids == ("train/axion",)
 
 
 def test_all_copies_of_a_picture_are_named_together(sound):

@@ -79,6 +79,32 @@ def test_what_is_no_image_inside_a_class_folder_is_named(make_dataset):
     assert catalogue(root).ignored == ("train/no/2.txt",)
 
 
+@pytest.mark.parametrize("depth", ["", "deep/"])
+@pytest.mark.parametrize("place", ["train/vort", "val/vort", "test/no"])
+def test_what_may_have_been_a_class_or_a_partition_is_named(make_dataset, tmp_path, place, depth):
+    root = make_dataset(tmp_path / "data" / depth, classes=("no", "sphere"))
+    (root / place).mkdir(parents=True)
+    (tmp_path / "data/notes").mkdir()
+    assert catalogue(tmp_path / "data").empty == (f"{depth}{place}",)
+    for kind in ("zip", "tar"):
+        packed = shutil.make_archive(str(tmp_path / "packed"), kind, tmp_path / "data")
+        assert catalogue(Path(packed)).empty == (f"{depth}{place}",)
+    (root / place / "1.fits.bz2").write_bytes(b"")
+    (root / place / ".DS_Store").write_bytes(b"")
+    (tmp_path / "data/notes/read.me").write_text("first")
+    assert catalogue(tmp_path / "data").ignored == (f"{depth}{place}/1.fits.bz2",)
+    assert catalogue(tmp_path / "data").empty == ()
+
+
+def test_in_data_without_partitions_each_folder_may_be_a_class(make_dataset):
+    root = make_dataset() / "train"
+    (root / "axion").mkdir()
+    (root / "no/inner").mkdir()
+    assert catalogue(root).empty == ("axion",)
+    (root / "axion/1.webp").write_bytes(b"")
+    assert catalogue(root).ignored == ("axion/1.webp",)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from lensbench.data.catalogue import Catalogue, read_catalogue
 from lensbench.data.copies import Copies, group_copies
 from lensbench.data.encoding import Kind
 from lensbench.data.finding import Finding, Severity, require_sound
-from lensbench.data.formats.decode import suffix_of
+from lensbench.data.formats.decode import SUFFIXES, suffix_of
 from lensbench.data.near_duplicates import FALSE_ALARMS
 from lensbench.data.signature import MIN_SIDE
 from lensbench.data.sources.source import Source
@@ -321,12 +321,33 @@ def _shifts(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterator[Findi
 
 
 def _left_out(catalogue: Catalogue) -> Iterator[Finding]:
-    if catalogue.ignored:
+    listed = (*catalogue.members, *catalogue.unlabelled)
+    folders = {PurePosixPath(name).parent for name in listed}
+    beside = [name for name in catalogue.ignored if PurePosixPath(name).parent in folders]
+    apart = [name for name in catalogue.ignored if PurePosixPath(name).parent not in folders]
+    if beside:
         yield Finding(
             code="ignored-files",
             severity="warning",
-            message=f"{len(catalogue.ignored)} files are no images",
-            ids=catalogue.ignored,
+            message=f"{len(beside)} files are no images",
+            ids=tuple(beside),
+        )
+    if apart:
+        names = ", ".join(sorted({str(PurePosixPath(name).parent) for name in apart}))
+        yield Finding(
+            code="folder-without-images",
+            severity="error",
+            message=f"{names} would be class folders, but hold none of "
+            f"{', '.join(sorted(SUFFIXES))}: their {len(apart)} files would be missing; convert "
+            "them, or move the folders elsewhere",
+            ids=tuple(apart),
+        )
+    if catalogue.empty:
+        yield Finding(
+            code="empty-folder",
+            severity="warning",
+            message=f"{len(catalogue.empty)} folders beside those of the classes are empty",
+            ids=catalogue.empty,
         )
     if catalogue.unlabelled:
         yield Finding(

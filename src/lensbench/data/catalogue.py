@@ -42,7 +42,8 @@ class Catalogue:
         labels: (N,) int64, indices into `classes`.
         partitions: N times `train`, `val` or `test`; empty if the data have no split of their own.
         classes: K sorted class names.
-        ignored: Files among the images that are no images.
+        ignored: Files that are no images, among the images or where a class folder would be.
+        empty: Folders without files where a class folder would be.
         unlabelled: Images that a file of labels does not name.
     """
 
@@ -53,6 +54,7 @@ class Catalogue:
     partitions: tuple[str, ...]
     classes: tuple[str, ...]
     ignored: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -96,6 +98,7 @@ def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
     """
     names = source.names()
     images = [name for name in names if suffix_of(name)]
+    others = [name for name in names if not suffix_of(name)]
     if not images:
         raise DatasetError(
             f"{source.path}: no images found among {len(names)} files; "
@@ -107,10 +110,11 @@ def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
                 f"{source.path}: the name {name!r} is no UTF-8, which no list could hold; rename it"
             )
     if labels is None:
-        places = [_place(source.path, name) for name in images]
-        _require_one_root(source.path, places)
+        places = _by_folders(source.path, images)
+        ignored, empty = _in_class_folders(places, others, source.empty_folders())
     else:
         places = _labelled(source.path, images, labels)
+        ignored, empty = _beside(source.path, images, others, labels), ()
     places.sort(key=lambda place: place.id)
     for name, n in Counter(place.id for place in places).items():
         if n > 1:
@@ -130,17 +134,37 @@ def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
         labels=np.array([number[place.label] for place in places], dtype=np.int64),
         partitions=partitions if any(partitions) else (),
         classes=classes,
-        ignored=_strangers(source.path, set(names) - set(images), images, labels),
+        ignored=ignored,
+        empty=empty,
         unlabelled=tuple(sorted(set(images) - set(members))),
     )
 
 
-def _strangers(
-    path: Path, others: Iterable[str], images: Iterable[str], labels: Path | None
+def _in_class_folders(
+    places: Iterable[_Place], others: Iterable[str], empty_folders: Iterable[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the other files in class folders and beside them, and the empty ones beside them.
+
+    A manifest further up is no stranger; a folder of the images' root without any may be a class.
+    """
+    roots = {(place.root, bool(place.partition)) for place in places}
+
+    def is_there(name: str) -> bool:
+        place = _place(name)
+        return place is not None and (place.root, bool(place.partition)) in roots
+
+    return (
+        tuple(name for name in others if is_there(name)),
+        tuple(folder for folder in empty_folders if is_there(f"{folder}/x")),
+    )
+
+
+def _beside(
+    path: Path, images: Iterable[str], others: Iterable[str], labels: Path
 ) -> tuple[str, ...]:
-    """Return the files that lie beside images; a manifest further up is no stranger."""
+    """Return the files that lie beside images, but for the labels."""
     folders = {PurePosixPath(name).parent for name in images}
-    if labels is not None and labels.resolve().is_relative_to(path.resolve()):
+    if labels.resolve().is_relative_to(path.resolve()):
         others = set(others) - {labels.resolve().relative_to(path.resolve()).as_posix()}
     return tuple(sorted(name for name in others if PurePosixPath(name).parent in folders))
 
@@ -158,17 +182,30 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _place(path: Path, member: str) -> _Place:
+def _place(member: str) -> _Place | None:
+    """Return what the path of a file says, None if it lies in no class folder."""
     *folders, file = PurePosixPath(_composed(member)).parts
     if not folders or folders[-1].lower() in PARTITIONS:
-        raise DatasetError(
-            f"{path}: {member} lies in no class folder; expected {{train,val}}/{{class}}/ or "
-            "{class}/ folders with the images in them, or a CSV file with --labels"
-        )
+        return None
     partition = PARTITIONS.get(folders[-2].lower(), "") if len(folders) > 1 else ""
     root = folders[:-2] if partition else folders[:-1]
     name = "/".join(filter(None, (partition, folders[-1], file)))
     return _Place("/".join(root), partition, folders[-1], name, member)
+
+
+def _by_folders(path: Path, images: Sequence[str]) -> list[_Place]:
+    """Give images the labels that their folders say."""
+    places = []
+    for member in images:
+        place = _place(member)
+        if place is None:
+            raise DatasetError(
+                f"{path}: {member} lies in no class folder; expected {{train,val}}/{{class}}/ or "
+                "{class}/ folders with the images in them, or a CSV file with --labels"
+            )
+        places.append(place)
+    _require_one_root(path, places)
+    return places
 
 
 def _labelled(path: Path, images: Sequence[str], labels: Path) -> list[_Place]:

@@ -29,7 +29,7 @@ from lensbench.data.sources.open import open_source
 from lensbench.data.sources.source import Source
 from lensbench.errors import DatasetError
 
-PACK_VERSION = 3
+PACK_VERSION = 4
 """To be raised when the files of a pack, or what the audit finds, change their meaning."""
 
 _FINDINGS = TypeAdapter(tuple[Finding, ...])

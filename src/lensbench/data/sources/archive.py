@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from lensbench.data.formats.fault import MAX_FILE_BYTES
 from lensbench.data.formats.zipped import read_member, require_bounded
-from lensbench.data.sources.source import Load, SingleFile, is_debris
+from lensbench.data.sources.source import Load, SingleFile, is_debris, without_files
 from lensbench.errors import DatasetError
 
 _MAX_TOTAL_BYTES, _MAX_RATIO = 2**30, 200
@@ -37,7 +37,7 @@ _TAR_DAMAGE = (
 
 
 class _Member(NamedTuple):
-    """A file in an archive, as the archive describes it."""
+    """A file or folder in an archive, as the archive describes it."""
 
     name: str
     n_bytes: int
@@ -52,7 +52,7 @@ class _Archive(SingleFile, ABC):
     @cached_property
     @abstractmethod
     def _members(self) -> dict[str, _Member]:
-        """The files by name, in the order of the archive."""
+        """The files and folders by name, in the order of the archive."""
 
     def names(self) -> list[str]:
         """Return the names of all files but hidden ones, sorted.
@@ -60,7 +60,24 @@ class _Archive(SingleFile, ABC):
         Raises:
             DatasetError: The archive is damaged or hostile.
         """
-        return sorted(name for name in self._members if not is_debris(name))
+        return sorted(
+            name
+            for name, member in self._members.items()
+            if not (member.is_folder or is_debris(name))
+        )
+
+    def empty_folders(self) -> list[str]:
+        """Return the names of all folders without these files that the archive lists, sorted.
+
+        Raises:
+            DatasetError: The archive is damaged or hostile.
+        """
+        folders = [
+            name
+            for name, member in self._members.items()
+            if member.is_folder and not is_debris(name)
+        ]
+        return without_files(folders, self.names())
 
 
 class ZipSource(_Archive):
@@ -210,13 +227,13 @@ def _tar_member(member: tarfile.TarInfo) -> _Member:
 
 
 def _harmless(path: Path, members: Iterable[_Member]) -> dict[str, _Member]:
-    """Return the files among the members by name, in their order.
+    """Return the members by name, in their order.
 
     Raises:
         DatasetError: Names the first member that no honest archive of images holds.
     """
     total, limit = 0, max(_MAX_TOTAL_BYTES, _MAX_RATIO * path.stat().st_size)
-    files: dict[str, _Member] = {}
+    known: dict[str, _Member] = {}
     for member in members:
         name = PurePosixPath(member.name).as_posix()
         total += member.n_bytes
@@ -225,13 +242,12 @@ def _harmless(path: Path, members: Iterable[_Member]) -> dict[str, _Member]:
             trouble = f"{member.n_bytes:,} bytes; a file may take {MAX_FILE_BYTES:,}"
         elif total > limit:
             trouble = f"more than the {limit:,} bytes that an archive of this size may inflate to"
-        elif name in files:
+        elif name in known and not (member.is_folder and known[name].is_folder):
             trouble = "there twice"
         if trouble:
             raise DatasetError(f"{path}: not read, for its member {member.name!r} is {trouble}")
-        if not member.is_folder:
-            files[name] = member
-    return files
+        known[name] = member
+    return known
 
 
 def _odd_name(member: _Member) -> str:

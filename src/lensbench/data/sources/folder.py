@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lensbench.data.formats.decode import suffix_of
 from lensbench.data.formats.fault import MAX_FILE_BYTES
-from lensbench.data.sources.source import Load, is_debris
+from lensbench.data.sources.source import Load, is_debris, without_files
 from lensbench.errors import DatasetError
 
 
@@ -49,6 +49,8 @@ class FolderSource:
         for name in self.names():
             state = self._files[name] if suffix_of(name) else ""
             digest.update(f"{name}\0{state}\n".encode(errors="surrogateescape"))
+        for folder in self.empty_folders():
+            digest.update(f"{folder}/\n".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
     def names(self) -> list[str]:
@@ -58,6 +60,14 @@ class FolderSource:
             DatasetError: A folder cannot be listed.
         """
         return sorted(self._files)
+
+    def empty_folders(self) -> list[str]:
+        """Return the names of all folders without these files, sorted.
+
+        Raises:
+            DatasetError: A folder cannot be listed.
+        """
+        return without_files(self._folders, self._files)
 
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
         """Yield each name with how to read it, in the order given."""
@@ -87,14 +97,24 @@ class FolderSource:
 
     @cached_property
     def _files(self) -> dict[str, _State]:
+        return {name: state for name, state in self._listed.items() if state is not None}
+
+    @property
+    def _folders(self) -> list[str]:
+        return [name for name, state in self._listed.items() if state is None]
+
+    @cached_property
+    def _listed(self) -> dict[str, _State | None]:
         try:
             return dict(_walk(self.path))
         except OSError as error:
             raise DatasetError(f"{self.path}: cannot list {error.filename}: {error}") from error
 
 
-def _walk(root: Path) -> Iterator[tuple[str, _State]]:
-    """Yield name and state of each file; what a link leads to goes by its own name if it has one.
+def _walk(root: Path) -> Iterator[tuple[str, _State | None]]:
+    """Yield the name of each file and its state, of each folder and None.
+
+    What a link leads to goes by its own name if it has one.
 
     `os.scandir` rather than `os.walk`: that would ask the system for each file twice.
     """
@@ -106,6 +126,8 @@ def _walk(root: Path) -> Iterator[tuple[str, _State]]:
         if identity in visited:  # a link to a folder above would be walked for ever
             continue
         visited.add(identity)
+        if prefix:
+            yield prefix.removesuffix("/"), None
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = prefix + entry.name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -37,6 +37,14 @@ class Source(Protocol):
         """
         ...
 
+    def empty_folders(self) -> list[str]:
+        """Return the names of all folders without any of these files, sorted, if it knows them.
+
+        Raises:
+            DatasetError: As `names`.
+        """
+        ...
+
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
         """Yield each name once, with how to read it, in the order that is fastest to read.
 
@@ -54,6 +62,16 @@ class Source(Protocol):
 def is_debris(name: str) -> bool:
     """Whether a file is hidden, or of those that macOS adds to archives."""
     return any(part == "__MACOSX" or part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def without_files(folders: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Return the folders below which no file lies, sorted."""
+    holding = {
+        str(folder)
+        for parent in {name.rpartition("/")[0] for name in names}
+        for folder in (PurePosixPath(parent), *PurePosixPath(parent).parents)
+    }
+    return sorted(set(folders) - holding)
 
 
 class SingleFile:

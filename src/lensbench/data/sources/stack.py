@@ -98,6 +98,10 @@ class StackSource(SingleFile):
         """
         return sorted(name for part in self._parts for name in part.rows)
 
+    def empty_folders(self) -> list[str]:
+        """Return nothing: arrays have no folders."""
+        return []
+
     def contents(self, names: Collection[str]) -> Iterator[tuple[str, Load]]:
         """Yield each name with how to read it as a `.npy` file, in the order of the arrays.
 
