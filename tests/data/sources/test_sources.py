@@ -6,6 +6,7 @@ import io
 import lzma
 import os
 import tarfile
+import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -587,6 +588,21 @@ def test_a_chunked_hdf5_stack_is_read_the_same(tmp_path):
         file["labels"] = TEXTS.astype("S")
     found = images_of(tmp_path / "x.h5")
     np.testing.assert_array_equal(found["vort/05.npy"], IMAGES[5])
+
+
+def test_a_large_chunk_is_inflated_once(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        shape = (11_000, 80, 80)  # 67 MiB
+        file.create_dataset("x", shape, "u1", chunks=shape, compression="gzip")
+        file["x"][0] = 1
+        file["y"] = np.arange(11_000) % 2
+    source = open_source(tmp_path / "x.h5")
+    seconds = []
+    for _, load in source.contents([f"0/{row:05}.npy" for row in range(0, 12, 2)]):
+        start = time.perf_counter()
+        load()
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds[1:]) < seconds[0] / 4
 
 
 @pytest.mark.parametrize("labels", ["texts", "numbers"])

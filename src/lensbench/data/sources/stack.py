@@ -17,7 +17,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from lensbench.data.formats.arrays import NpyHeader, npy_array, npy_header
-from lensbench.data.formats.fault import ImageFault, require_affordable
+from lensbench.data.formats.fault import MAX_IMAGE_BYTES, ImageFault, require_affordable
 from lensbench.data.formats.hdf5 import require_self_contained
 from lensbench.data.formats.zipped import read_member, require_bounded
 from lensbench.data.sources.source import Load, SingleFile
@@ -302,8 +302,9 @@ class _Hdf5Arrays:
     def __init__(self, path: Path) -> None:
         import h5py
 
-        # A chunk larger than the cache would be inflated anew for each of its rows.
-        self._file = h5py.File(path, "r", rdcc_nbytes=2**26)
+        # A chunk larger than the cache would be inflated anew for each of its rows; those larger
+        # than this are refused.
+        self._file = h5py.File(path, "r", rdcc_nbytes=MAX_IMAGE_BYTES)
         self._datasets: dict[str, h5py.Dataset] = {}
 
         def collect(name: str, item: h5py.Dataset | h5py.Group) -> None:
