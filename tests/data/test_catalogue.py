@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lensbench.config import UNFINISHED
 from lensbench.data.catalogue import read_catalogue
 from lensbench.data.sources.open import open_source
 from lensbench.errors import DatasetError
@@ -121,6 +122,17 @@ def test_a_folder_that_is_no_data_set_is_refused(make_dataset, spoil, message):
     spoil(root)
     with pytest.raises(DatasetError, match=message):
         catalogue(root)
+
+
+def test_an_interrupted_simulation_is_refused_from_whatever_side(make_dataset, tmp_path):
+    root = make_dataset(tmp_path / "all" / "lenses")
+    (root / UNFINISHED).write_text("{}")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "all")
+    for path in (root, root.parent, root / "train", tmp_path / "packed.zip"):
+        with pytest.raises(DatasetError, match=r"lenses: the simulation .* was interrupted"):
+            catalogue(path)
+    (root / UNFINISHED).unlink()
+    assert len(catalogue(root.parent)) == 36
 
 
 def test_one_class_is_not_enough(make_dataset):

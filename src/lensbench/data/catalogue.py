@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lensbench.config import UNFINISHED
 from lensbench.data.formats.decode import SUFFIXES, suffix_of
-from lensbench.data.sources.source import Source
+from lensbench.data.sources.source import Source, interrupted
 from lensbench.data.table import read_ids_and
 from lensbench.errors import DatasetError
 
@@ -94,9 +95,13 @@ def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
     Raises:
         DatasetError: There are no images, no class folders or fewer than two classes; a class is
             missing from a partition; the images lie under more than one root; or a file of labels
-            names an image twice, with a name that fits several, or one that is not there.
+            names an image twice, with a name that fits several, or one that is not there. Or
+            their simulation was interrupted.
     """
     names = source.names()
+    for name in names:
+        if posixpath.basename(name) == UNFINISHED:
+            raise interrupted(source.path / posixpath.dirname(name))
     images = [name for name in names if suffix_of(name)]
     others = [name for name in names if not suffix_of(name)]
     if not images:

@@ -7,7 +7,7 @@ from pathlib import Path
 from lensbench.config import DATASET_URL, UNFINISHED
 from lensbench.data.sources.archive import TarSource, ZipSource, is_tar, is_zip
 from lensbench.data.sources.folder import FolderSource
-from lensbench.data.sources.source import Source
+from lensbench.data.sources.source import Source, interrupted
 from lensbench.data.sources.stack import STACK_SUFFIXES, StackSource
 from lensbench.errors import DatasetError
 
@@ -20,11 +20,9 @@ def open_source(path: Path) -> Source:
             interrupted.
     """
     if path.is_dir():
-        if (path / UNFINISHED).exists():
-            raise DatasetError(
-                f"{path}: the simulation of these images was interrupted, some are missing; the "
-                "same `lensbench simulate` command completes them"
-            )
+        for folder in (path, path.resolve().parent):
+            if (folder / UNFINISHED).exists():
+                raise interrupted(folder)
         return FolderSource(path)
     if not path.exists():
         raise DatasetError(

@@ -74,6 +74,14 @@ def without_files(folders: Iterable[str], names: Iterable[str]) -> list[str]:
     return sorted(set(folders) - holding)
 
 
+def interrupted(place: Path) -> DatasetError:
+    """Return why images are refused whose simulation has not come to its end."""
+    return DatasetError(
+        f"{place}: the simulation of these images was interrupted, some are missing; the same "
+        "`lensbench simulate` command completes them"
+    )
+
+
 class SingleFile:
     """A source that is one file, which changes when anything in it does."""
 
