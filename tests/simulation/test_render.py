@@ -136,18 +136,19 @@ def test_the_first_row_is_the_top_and_the_first_column_the_left(make_scene, make
     assert column in (41, 42)
 
 
-def test_the_point_spread_function_keeps_light_and_adds_its_variance(make_scene, make_light):
+@pytest.mark.parametrize("sigma", [1e-9, 0.005, 0.02, 0.04, 0.05, 0.069, 0.07, 0.2])
+def test_the_point_spread_function_keeps_light_and_adds_its_variance(sigma, make_scene, make_light):
     scene = make_scene(source=make_light({"radius_arcsec": 0.3}))
-    blurs = [0.02, 0.2]
-    images = [
+    sharp, blurred = (
         expected_counts(SMALL.model_copy(update={"psf_sigma_arcsec": sigma}), [scene])[0]
-        for sigma in blurs
-    ]
+        for sigma in (1e-9, sigma)
+    )
     x = (torch.arange(64) - 31.5) * 0.1
     for axis in (0, 1):
-        sharp, wide = ((image.sum(axis) * x**2).sum() / image.sum() for image in images)
-        assert float(wide - sharp) == pytest.approx(blurs[1] ** 2, rel=5e-3)  # cut at 4.5 sigma
-    assert images[1].sum() == pytest.approx(float(images[0].sum()), rel=1e-5)
+        before, after = ((im.sum(axis) * x**2).sum() / im.sum() for im in (sharp, blurred))
+        # Cut at 4.5 sigma.
+        assert float(after - before) == pytest.approx(sigma**2, rel=5e-3, abs=1e-9)
+    assert blurred.sum() == pytest.approx(float(sharp.sum()), rel=1e-5)
 
 
 FINE = Camera(
@@ -210,7 +211,7 @@ def test_a_ray_through_a_centre_disturbs_no_other_pixel(rays_per_side, make_scen
     camera = Camera(
         n_pixels=33,
         pixel_scale_arcsec=0.1,
-        psf_sigma_arcsec=0.005,  # so narrow that every pixel is its rays
+        psf_sigma_arcsec=1e-9,  # so narrow that every pixel is its rays
         sky_counts=0,
         rays_per_pixel_side=rays_per_side,
     )
@@ -261,7 +262,7 @@ def test_scenes_of_two_kinds_are_refused(scene_of):
 def test_the_brightest_pixel_is_that_of_the_profile(make_scene, make_light):
     light = make_light({"radius_arcsec": 0.5, "axis_ratio": 0.5, "angle_deg": 90.0})
     image = expected_counts(
-        SMALL.model_copy(update={"psf_sigma_arcsec": 0.005, "rays_per_pixel_side": 1}),
+        SMALL.model_copy(update={"psf_sigma_arcsec": 1e-9, "rays_per_pixel_side": 1}),
         [make_scene(source=light)],
     )[0]
     axis = (torch.arange(64, dtype=torch.float64) - 31.5) * 0.1

@@ -11,7 +11,7 @@ from lensbench.simulation.population import Population
 from lensbench.version import VERSION
 
 # Raised whenever the same population and seed come to give other images.
-_GENERATOR = 2
+_GENERATOR = 3
 
 HALF_WRITTEN = "manifest.tmp"
 """What a manifest is called until it is whole."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from torch import Tensor
 
 from lensbench.simulation.lensing import Lenses, brightness, light_of
@@ -18,6 +19,10 @@ from lensbench.simulation.scene import Scene
 
 CPU = torch.device("cpu")
 
+# Samples at pixel centres of a Gaussian of fewer pixels are narrower than itself: by 0.1 % here, by
+# 7 % at 0.43 pixels.
+_NARROW_PIXELS = 0.7
+
 # Rays that are followed at a time: so few that they stay in a core's cache, or fill a GPU.
 _N_RAYS = {"cpu": 2**17, "cuda": 2**25}
 
@@ -26,7 +31,8 @@ def expected_counts(camera: Camera, scenes: Sequence[Scene], device: torch.devic
     """Return noiseless images, without the sky.
 
     Each pixel is the mean of its rays, convolved with a Gaussian that is sampled at pixel centres
-    and cut at the margin. The margin around the frame is ray-traced like the frame itself.
+    and cut at the margin. For one below 0.7 pixels, the samples are those of a wider one, so that
+    they have its variance. The margin around the frame is ray-traced like the frame itself.
 
     Args:
         camera: Frame and point-spread function.
@@ -133,7 +139,22 @@ def _blur(camera: Camera) -> Tensor:
     n, margin = camera.n_pixels, camera.margin_pixels
     offset = torch.arange(n + 2 * margin) - margin - torch.arange(n)[:, None]
     blur = torch.exp(
-        -0.5 * (offset * camera.pixel_scale_arcsec / camera.psf_sigma_arcsec).double() ** 2
+        -0.5 * (offset * camera.pixel_scale_arcsec / _sampled_sigma_arcsec(camera)).double() ** 2
     )
     blur[offset.abs() > margin] = 0
     return blur / blur.sum(1, keepdim=True)
+
+
+def _sampled_sigma_arcsec(camera: Camera) -> float:
+    """Return the sigma of the Gaussian whose samples have the variance of the camera's."""
+    asked = camera.psf_sigma_arcsec / camera.pixel_scale_arcsec
+    if asked >= _NARROW_PIXELS:
+        return camera.psf_sigma_arcsec
+    offset = np.arange(1.0, camera.margin_pixels + 1)
+
+    def excess(sigma: float) -> float:
+        samples = np.exp(-0.5 * (offset / sigma) ** 2)
+        return float(2 * (offset**2 @ samples) / (1 + 2 * samples.sum()) - asked**2)
+
+    # At a hundredth of a pixel, nothing is left beside the centre.
+    return float(brentq(excess, max(asked, 0.01), 1.0)) * camera.pixel_scale_arcsec
