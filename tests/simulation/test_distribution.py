@@ -89,6 +89,14 @@ def test_the_mean_of_a_power_law_is_the_integral(slope):
     assert found == pytest.approx(moments[1] / moments[0], rel=1e-9)
 
 
+@pytest.mark.parametrize("slope", [-100, 70])
+def test_a_steep_power_law_ends_at_its_bounds(slope):
+    law = PowerLaw(low=1, high=1e4, slope=slope)
+    bound = law.low if slope < 0 else law.high
+    assert law.mean == pytest.approx(bound, rel=0.02)
+    assert law.draw(np.random.default_rng(0), 1000) == pytest.approx(bound, rel=0.15)
+
+
 @pytest.mark.parametrize("slope", [-2, -1, -0.9])
 def test_a_power_law_of_one_value_is_a_constant(slope):
     one = PowerLaw(low=1e8, high=1e8, slope=slope)
@@ -138,6 +146,8 @@ def test_the_share_within_the_bounds_is_that_of_scipy():
         ({"kind": "normal", "mean": 0, "sigma": 0, "low": 0, "high": 1}, "greater than 0"),
         ({"kind": "power-law", "low": 0, "high": 1, "slope": -1}, "above 0"),
         ({"kind": "power-law", "low": 1, "high": 2, "slope": float("nan")}, "finite"),
+        ({"kind": "power-law", "low": 1e6, "high": 1e10, "slope": 100}, "slope of 100 .*lower it"),
+        ({"kind": "power-law", "low": 1e-300, "high": 1e300, "slope": 0}, "narrow the range"),
         ({"kind": "cauchy", "low": 0, "high": 1}, "'uniform', 'normal', 'log-normal'"),
         ({"kind": "uniform", "low": 0, "high": 1, "mean": 1}, "Extra inputs"),
         ((1, 2, 3), "dictionary"),

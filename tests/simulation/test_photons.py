@@ -6,7 +6,10 @@ import torch
 from scipy.special import gammaincc, ndtr
 from scipy.stats import chisquare, norm, poisson, skew
 
+from lensbench.errors import ConfigError
 from lensbench.simulation import DEMO
+from lensbench.simulation.block import Block
+from lensbench.simulation.engine import images_of
 from lensbench.simulation.photons import expose, poisson_quantile
 from lensbench.simulation.population import Camera
 from lensbench.simulation.render import observe
@@ -167,3 +170,25 @@ def test_more_counts_than_fit_are_an_error():
     expected[0, 3, 3] = 70_000
     with pytest.raises(OverflowError, match="more than 65,535"):
         observe(camera(), expected, [np.random.default_rng(1)])
+
+
+@pytest.mark.parametrize(
+    ("light", "settings"),
+    [
+        (1e12, {}),
+        (0.0, {"sky_counts": 1e300}),
+        (0.0, {"sky_counts": 1.7e308, "read_noise_counts": 1.7e308}),
+        (0.0, {"read_noise_counts": 1e300}),
+    ],
+)
+def test_far_too_many_counts_are_an_error_at_once(light, settings):
+    expected = torch.full((1, 8, 8), light, dtype=torch.float64)
+    with pytest.raises(OverflowError, match="more than 65,535"):
+        observe(camera(**settings), expected, [np.random.default_rng(1)])
+
+
+@pytest.mark.parametrize("setting", ["sky_counts", "read_noise_counts"])
+def test_what_makes_too_many_counts_is_among_what_is_to_be_lowered(setting):
+    loud = DEMO.but(name="loud", camera={setting: 1e8})
+    with pytest.raises(ConfigError, match=rf"lower .*camera\.{setting}.* of 'loud'"):
+        images_of(loud, 1, Block("train", "no", (1,)), "cpu")

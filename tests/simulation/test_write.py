@@ -250,7 +250,7 @@ def test_a_dark_image_stays_black(tmp_path):
 @each_format
 def test_too_many_counts_are_refused_with_a_reason(tmp_path, name):
     bright = TINY.but(name="bright", source={"counts": 1e6})
-    with pytest.raises(ConfigError, match=r"more than 65,535: lower source\.counts of 'bright'"):
+    with pytest.raises(ConfigError, match=r"than 65,535: lower source\.counts, .* of 'bright'"):
         make(tmp_path / name, population=bright)
 
 
@@ -478,10 +478,21 @@ def test_a_file_is_not_a_folder(tmp_path):
 
 
 @each_format
+def test_numbers_may_be_numpy_s(tmp_path, name):
+    out = make(tmp_path / name)
+    before = manifest_of(out)
+    make(out, np.int64(3), {label: np.uint8(2) for label in CLASSES}, seed=np.int64(5))
+    assert manifest_of(make(tmp_path / "new" / name, np.int64(3), seed=np.int32(5))) == before
+
+
+@each_format
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"seed": -1}, "seed must be 0 or more"),
+        ({"seed": 1.0}, r"seed must be a whole number, not 1\.0"),
+        ({"n_val": 2.5}, r"number of images must be a whole number, not 2\.5"),
+        ({"n_train": {"no": "3"}}, "number of images must be a whole number, not '3'"),
         ({"n_train": 0, "n_val": 0}, "images to simulate"),
         ({"n_train": -1}, "0 or more"),
         ({"n_train": {"axion": 3}}, "no class axion: there are no, sphere, vort"),
@@ -542,7 +553,7 @@ def test_images_do_not_depend_on_the_number_of_processes(tmp_path, name, small_b
 @pytest.mark.slow
 def test_what_goes_wrong_in_another_process_is_told_as_here(tmp_path, small_blocks):
     bright = TINY.but(name="bright", source={"counts": 1e6})
-    with pytest.raises(ConfigError, match=r"more than 65,535: lower source\.counts of 'bright'"):
+    with pytest.raises(ConfigError, match=r"than 65,535: lower source\.counts, .* of 'bright'"):
         make(tmp_path / "set", 20, population=bright, processes=2)
     huge = TINY.but(name="huge", lens={"einstein_radius_arcsec": (30, 40)})
     with pytest.raises(ConfigError, match=r"'huge'.*widen einstein_radius_arcsec"):

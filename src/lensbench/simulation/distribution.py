@@ -23,6 +23,9 @@ from lensbench.config import Spec
 
 _Array = NDArray[np.float64]
 
+_MOST_DECADES = 300
+"""Between the least and the largest number that is computed with; float64 has 308 above 1."""
+
 
 class _Bounded(Spec):
     """A distribution between two bounds, both of them included."""
@@ -149,6 +152,11 @@ class PowerLaw(_Bounded):
     def _is_positive(self) -> Self:
         if self.low <= 0:
             raise ValueError("the lowest value of a power law must be above 0")
+        if (self.slope + 2) * math.log10(self.high / self.low) > _MOST_DECADES:
+            raise ValueError(
+                f"a slope of {self.slope:g} over this range exceeds all numbers: lower it, or "
+                "narrow the range"
+            )
         return self
 
     def _draw(self, rng: Generator, size: int) -> _Array:

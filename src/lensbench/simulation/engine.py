@@ -50,7 +50,10 @@ def images_of(
             expected = expected_counts(population.camera, scenes[part], torch.device(device))
             images.append(observe(population.camera, expected, noise[part]))
     except OverflowError as error:
-        raise ConfigError(f"{error}: lower source.counts of {population.name!r}") from error
+        raise ConfigError(
+            f"{error}: lower source.counts, lens.light_counts, camera.sky_counts or "
+            f"camera.read_noise_counts of {population.name!r}, whichever is large"
+        ) from error
     return np.concatenate(images)
 
 

@@ -17,6 +17,10 @@ from lensbench.simulation.photons import expose
 from lensbench.simulation.population import Camera
 from lensbench.simulation.scene import Scene
 
+# The noise of so many spreads the pixels of any frame over more than can be stored, and the search
+# for their number would go on for long, or for ever.
+_MOST_COUNTS = 1e9
+
 CPU = torch.device("cpu")
 
 # Samples at pixel centres of a Gaussian of fewer pixels are narrower than itself: by 0.1 % here, by
@@ -78,6 +82,9 @@ def observe(camera: Camera, expected: Tensor, rngs: Sequence[Generator]) -> NDAr
     Raises:
         OverflowError: An image has more than 65,535 counts between its darkest and brightest pixel.
     """
+    largest = float(expected.max()) + camera.sky_counts + camera.read_noise_counts
+    if not largest <= _MOST_COUNTS:
+        raise OverflowError(f"an image has {largest:.2g} counts, more than 65,535")
     n_fields = 2 if camera.read_noise_counts else 1
     normal = np.stack([rng.standard_normal((n_fields, *expected.shape[1:])) for rng in rngs], 1)
     photons, *read = torch.from_numpy(normal).to(expected.device)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsIndex
 
 import filelock
 import numpy as np
@@ -100,6 +101,7 @@ def simulate(
         DatasetError: If `out` holds anything else, cannot be written, or another process writes it.
     """
     n_images = {"train": _per_class(n_train), "val": _per_class(n_val)}
+    seed = _whole(seed, "the seed")
     _require_sense(n_images, seed=seed, processes=processes, batch_size=batch_size)
     manifest = manifest_of(population, seed, n_images)
     target = _target(out, population)
@@ -192,10 +194,18 @@ def _alone(out: Path) -> Iterator[None]:
 
 
 def _per_class(count: int | Mapping[str, int]) -> dict[str, int]:
-    counts = dict.fromkeys(CLASSES, count) if isinstance(count, int) else dict(count)
+    counts = dict(count) if isinstance(count, Mapping) else dict.fromkeys(CLASSES, count)
     if unknown := counts.keys() - set(CLASSES):
         raise ConfigError(f"no class {', '.join(sorted(unknown))}: there are {', '.join(CLASSES)}")
-    return {label: counts.get(label, 0) for label in CLASSES}
+    return {label: _whole(counts.get(label, 0), "a number of images") for label in CLASSES}
+
+
+def _whole(value: SupportsIndex, name: str) -> int:
+    """Return an integer, NumPy's included, as Python's, which alone JSON can hold."""
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise ConfigError(f"{name} must be a whole number, not {value!r}") from error
 
 
 def _require_sense(
