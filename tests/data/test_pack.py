@@ -10,7 +10,7 @@ import pytest
 
 from lensbench.config import DataSpec
 from lensbench.data import pack as pack_module
-from lensbench.data.pack import Pack, open_or_build_pack, open_pack
+from lensbench.data.pack import Pack, open_or_build_pack, open_pack, verify
 from lensbench.data.sources.archive import TarSource
 from lensbench.errors import DatasetError
 
@@ -185,6 +185,8 @@ SPOIL = {
     "the pixels are gone": lambda folder: (folder / "float32.npy").unlink(),
     "the pixels are cut short": lambda folder: os.truncate(folder / "float32.npy", 1000),
     "the names are gone": lambda folder: (folder / "columns.npz").unlink(),
+    "the names are empty": lambda folder: os.truncate(folder / "columns.npz", 0),
+    "the divisors are empty": lambda folder: os.truncate(folder / "divisors.npy", 0),
     "the manifest is cut short": lambda folder: os.truncate(folder / "manifest.json", 10),
 }
 
@@ -196,15 +198,17 @@ def test_a_damaged_pack_is_built_anew(spec, spoil):
     SPOIL[spoil](before.folder)
     after = build(spec)
     np.testing.assert_array_equal(after.read(np.arange(36)), expected)
+    assert len(after.catalogue) == 36
     assert left(spec) == [after.folder]
 
 
-def test_a_killed_audit_is_cleared_away_by_the_next_build(spec):
+@pytest.mark.parametrize("following", [verify, build])
+def test_a_killed_audit_is_cleared_away_by_what_comes_next(spec, following):
     audit = spec.cache / "packs" / f"{pack_module._place(spec)}.audit"
     audit.mkdir(parents=True)
     (audit / "float32.npy").write_bytes(b"left")
-    pack_module.verify(spec)
-    assert left(spec) == []
+    following(spec)
+    assert not audit.exists()
 
 
 @pytest.mark.parametrize("cache", [".", "cache", ".cache"])
@@ -218,6 +222,14 @@ def test_a_cache_that_cannot_be_made_is_named(spec, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DatasetError, match="--cache"):
         build(spec.model_copy(update={"cache": tmp_path / "file"}))
+
+
+@pytest.mark.parametrize("use", [verify, build])
+def test_a_cache_that_cannot_be_written_is_named(spec, use):
+    # As root, who may write anywhere, sees it too.
+    (spec.cache / "packs" / f"{pack_module._place(spec)}.lock").mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"packs: cannot keep packed images .*--cache"):
+        use(spec)
 
 
 def test_a_name_that_no_list_could_hold_is_refused(spec):

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,7 +136,8 @@ def open_or_build_pack(spec: DataSpec) -> Pack:
         with _alone(root / f"{place}.lock", spec.path):
             pack = _opened(folder)
             if pack is None:
-                for old in root.glob(f"{place}-*"):
+                # Other versions of these data, and what a killed `verify` left.
+                for old in (*root.glob(f"{place}-*"), root / f"{place}.audit"):
                     _discard(old)
                 _build(spec, source, folder)
                 if _stamp(spec, open_source(spec.path)) != stamp:
@@ -149,7 +151,7 @@ def verify(spec: DataSpec) -> Audit:
     """Read every file of a data set once and say what is wrong with it; nothing is kept.
 
     Raises:
-        DatasetError: There are no images, or they are not labelled.
+        DatasetError: There are no images, they are not labelled, or there is no place to work in.
     """
     source, root = open_source(spec.path), packs_folder(spec)
     folder = root / f"{_place(spec)}.audit"
@@ -186,11 +188,15 @@ def packs_folder(spec: DataSpec) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DatasetError(
-            f"{root}: cannot keep packed images there ({error.strerror}); name another folder "
-            "with --cache"
-        ) from error
+        raise _unusable(root, error) from error
     return root
+
+
+def _unusable(root: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"{root}: cannot keep packed images there ({error.strerror}); name another folder with "
+        "--cache"
+    )
 
 
 def open_pack(folder: Path) -> Pack:
@@ -223,11 +229,12 @@ def fingerprint(ids: Iterable[str], classes: Iterable[str], digests: Iterable[st
 
 def _opened(folder: Path) -> Pack | None:
     """Open a pack; None if there is none, or a damaged one."""
-    if not (folder / "columns.npz").is_file():
+    columns = folder / "columns.npz"
+    if not (columns.is_file() and zipfile.is_zipfile(columns)):  # empty after a loss of power
         return None
     try:
         return open_pack(folder)
-    except (OSError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, KeyError):
         return None
 
 
@@ -295,13 +302,19 @@ def _short_hash(text: str) -> str:
 
 @contextmanager
 def _alone(path: Path, data: Path) -> Iterator[None]:
-    """Wait until no other process builds a pack of these data."""
+    """Wait until no other process builds a pack of these data.
+
+    Raises:
+        DatasetError: The folder cannot be written to.
+    """
     lock = filelock.FileLock(path)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         tqdm.write(f"another process is packing {data}; waiting for it", file=sys.stderr)
         lock.acquire()
+    except OSError as error:
+        raise _unusable(path.parent, error) from error
     try:
         yield
     finally:
