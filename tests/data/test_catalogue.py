@@ -223,6 +223,12 @@ def test_a_file_of_labels_that_does_not_fit_is_refused(unsorted, tmp_path, lines
         catalogue(unsorted, write_labels(tmp_path / "labels.csv", lines, header))
 
 
+def test_spaces_around_the_columns_of_a_file_of_labels_do_not_matter(unsorted, tmp_path):
+    lines = [("train/no1", " none"), ("sphere2", " clumps")]
+    found = catalogue(unsorted, write_labels(tmp_path / "labels.csv", lines, "id, label"))
+    assert found.classes == ("clumps", "none")
+
+
 def test_a_file_of_labels_that_cannot_be_read_is_named(unsorted, tmp_path):
     (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00")
     for name in ("labels.csv", "gone.csv"):

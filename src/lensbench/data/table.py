@@ -12,7 +12,8 @@ from lensbench.errors import DatasetError
 def read_ids_and(column: str, file: Path) -> list[tuple[str, str]]:
     """Return `id` and another column of each line of a CSV file; further columns do not matter.
 
-    Ids come in Unicode's composed form, as those of a catalogue; values without outer spaces.
+    Ids come in Unicode's composed form, as those of a catalogue; values and columns without outer
+    spaces.
 
     Raises:
         DatasetError: The file cannot be read, or its first line does not name both columns.
@@ -21,7 +22,8 @@ def read_ids_and(column: str, file: Path) -> list[tuple[str, str]]:
         # Spreadsheets put a mark before the first column's name; utf-8-sig takes it away.
         with file.open(encoding="utf-8-sig", newline="") as lines:
             table = csv.DictReader(lines, restval="")
-            columns = table.fieldnames or []
+            columns = [name.strip() for name in table.fieldnames or []]
+            table.fieldnames = columns
             if not {"id", column} <= set(columns):
                 raise DatasetError(
                     f"{file}: the first line must name the columns id and {column}, separated by "
