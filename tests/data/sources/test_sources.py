@@ -525,6 +525,10 @@ class TestEveryStack:
                 ({"images": IMAGES[:1], "labels": [text]}, "can name no file")
                 for text in ("", "..", "a/b", "a\\b", ".hidden")
             ),
+            (
+                {"images": IMAGES, "labels": ["x" * 256, *TEXTS[1:]]},
+                "labels holds a text of 256 characters, 'xxx.*; a name may have 255",
+            ),
         ],
     )
     def test_is_refused_with_a_reason(self, name, arrays, message, tmp_path):
@@ -561,8 +565,40 @@ def test_objects_in_a_stack_are_never_unpickled(tmp_path):
             return pytest.fail, ("unpickled",)
 
     np.savez(tmp_path / "x.npz", images=IMAGES, labels=np.array([Trap()] * 12, dtype=object))
-    with pytest.raises(DatasetError, match="never unpickled"):
+    message = r"labels holds Python objects, which are never unpickled; .*labels\.astype\(str\)"
+    with pytest.raises(DatasetError, match=message):
         open_source(tmp_path / "x.npz").names()
+
+
+def test_one_long_text_takes_its_own_memory_alone(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file.create_dataset("x", (2000, 6, 5), "u1")
+        file["y"] = ["x" * 20_000, *["no"] * 1999]
+    source = open_source(tmp_path / "x.h5")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DatasetError, match="a text of 20,000 characters"):
+            source.names()
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_stack_of_more_images_than_there_is_memory_for_their_names_is_refused(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for name, shape in (("x", (2**27, 6, 5)), ("y", (2**27,))):
+            file.create_dataset(name, shape, "u1", chunks=(2**10, *shape[1:]))
+    with pytest.raises(DatasetError, match="x has 134,217,728 rows; a stack may have 10,000,000"):
+        open_source(tmp_path / "x.h5").names()
+
+
+def test_arrays_of_hdf5_that_are_no_texts_are_no_labels(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = IMAGES
+        labels = file.create_dataset("y", (12,), h5py.vlen_dtype("i4"))
+        labels[0] = [1, 2]
+    with pytest.raises(DatasetError, match="no texts or integers"):
+        open_source(tmp_path / "x.h5").names()
 
 
 def test_a_stack_in_fortran_order_is_told_its_way_out(tmp_path):

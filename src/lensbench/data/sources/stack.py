@@ -43,6 +43,8 @@ _EXPECTED = (
 )
 _QUOTIENT = np.dtype("<f8")
 _MAX_NPY_HEADER = 2**14  # NumPy refuses longer ones
+_MAX_ROWS = 10_000_000  # beyond, their names alone take all memory
+_MAX_NAME = 255  # of a file or folder, on most systems
 
 _DAMAGE = (
     *(ImageFault, zipfile.BadZipFile, zlib.error),
@@ -65,7 +67,7 @@ class _Arrays(Protocol):
     def kind(self, name: str) -> _Kind: ...
 
     def values(self, name: str) -> NDArray[np.generic]:
-        """Return a whole array of numbers or texts."""
+        """Return a whole array of numbers or texts, the latter perhaps as Python's objects."""
         ...
 
     def rows(self, name: str, wanted: Sequence[int]) -> Iterator[Callable[[], bytes]]:
@@ -181,6 +183,11 @@ class StackSource(SingleFile):
                 "(N, H, W), (N, C, H, W) or (N, H, W, C)"
             )
         require_affordable(shape[1:], dtype.itemsize)
+        if shape[0] > _MAX_ROWS:
+            raise DatasetError(
+                f"{self.path}: {images} has {shape[0]:,} rows; a stack may have {_MAX_ROWS:,}, so "
+                "write several"
+            )
         divisors = None
         if f"{prefix}divisors" in self._arrays.names():
             require_affordable(shape[1:], _QUOTIENT.itemsize)
@@ -230,13 +237,17 @@ class StackSource(SingleFile):
 
     def _texts(self, name: str, n: int) -> list[str]:
         """Return texts that are fit for names of files and folders."""
-        values = self._column(name, n)
-        if values.dtype.kind not in "SUiu":
-            raise DatasetError(f"{self.path}: {name} are {values.dtype}, no texts or integers")
-        texts = [
-            value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()
-        ]
+        column = self._column(name, n)
+        values = column.tolist()
+        if not all(type(value) in (bytes, str, int) for value in values):
+            raise DatasetError(f"{self.path}: {name} are {column.dtype}, no texts or integers")
+        texts = [value.decode() if isinstance(value, bytes) else str(value) for value in values]
         for text in texts:
+            if len(text) > _MAX_NAME:
+                raise DatasetError(
+                    f"{self.path}: {name} holds a text of {len(text):,} characters, "
+                    f"{text[:20]!r}…; a name may have {_MAX_NAME}"
+                )
             if not text or text.startswith(".") or set(text) & set("/\\\0"):
                 raise DatasetError(f"{self.path}: {name} holds {text!r}, which can name no file")
         return texts
@@ -289,7 +300,17 @@ class _NpzArrays:
             member = self._members[name]
             require_bounded(member)
             with self._archive.open(member) as file:
-                header = npy_header(file.read(_MAX_NPY_HEADER))
+                start = file.read(_MAX_NPY_HEADER)
+            try:
+                header = npy_header(start)
+            except ImageFault as fault:
+                if fault.code != "object-array":
+                    raise
+                # As pandas gives out texts.
+                raise ValueError(
+                    f"{name} holds Python objects, which are never unpickled; save texts as "
+                    f"{name}.astype(str), numbers as an array of numbers"
+                ) from fault
             if member.file_size != header.n_bytes + _n_bytes(header.shape, header.dtype):
                 raise EOFError(f"{name} is longer or shorter than it says")
             self._headers[name] = header
@@ -327,7 +348,8 @@ class _Hdf5Arrays:
         require_affordable(dataset.shape, dataset.dtype.itemsize)
         if h5py.check_string_dtype(dataset.dtype) is None:
             return np.asarray(dataset[()])
-        return np.asarray(dataset.asstr()[()], dtype=np.str_)
+        # As objects: an array of texts would take the longest one's memory for each.
+        return np.asarray(dataset.asstr()[()])
 
     def rows(self, name: str, wanted: Sequence[int]) -> Iterator[Callable[[], bytes]]:
         dataset = self._dataset(name)
