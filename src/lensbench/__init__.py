@@ -1,8 +1,8 @@
 """Classify strong gravitational lenses by their substructure, and compare classifiers honestly.
 
 The functions here are the verbs of the command line: `simulate` (and its `preview`), `verify`,
-`run`, `compare`, `report`, `evaluate`, `ensemble`, `time`, `plots`, `explain` and `export`;
-`list_models` searches names.
+`run`, `compare`, `report`, `evaluate`, `ensemble`, `time`, `plots`, `explain`, `export` and
+`predict`; `list_models` searches names.
 Nothing heavy happens at import.
 """
 
@@ -16,6 +16,7 @@ from lensbench.api import (
     explain,
     export,
     plots,
+    predict,
     preview,
     report,
     run,
@@ -59,6 +60,7 @@ __all__ = [
     "export",
     "list_models",
     "plots",
+    "predict",
     "preview",
     "report",
     "run",

@@ -26,6 +26,7 @@ from lensbench.config import (
     RunConfig,
     Selection,
     SplitSpec,
+    Views,
     run_name,
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
@@ -37,6 +38,7 @@ from lensbench.zoo.names import resolve
 if TYPE_CHECKING:
     from lensbench.comparison.compare import Comparison
     from lensbench.data.finding import Audit
+    from lensbench.prediction import Classified
     from lensbench.reporting.plots import Plots
     from lensbench.reporting.report import FullReport, Report
     from lensbench.runs.cost import Costs
@@ -660,6 +662,49 @@ def export(weights: str | Path, out: str | Path) -> None:
     from lensbench.zoo.export import export as export_classifier
 
     export_classifier(load_classifier(Path(weights)), Path(out))
+
+
+def predict(
+    weights: str | Path,
+    images: str | Path,
+    out: str | Path = "predictions.csv",
+    *,
+    test_time_augmentation: Views = "none",
+    machine: MachineSpec = MachineSpec(),
+    batch_size: int = 64,
+) -> Classified:
+    """Classify images that nobody has labelled with a trained classifier.
+
+    Args:
+        weights: What `run` keeps of a classifier, such as `runs/ResNet18/weights.safetensors`.
+        images: Folder or archive of images of the shape that it was trained on; folders in it mean
+            nothing.
+        out: CSV file with a row for each image that could be classified, by name: its id, and the
+            probability of each class.
+        test_time_augmentation: `d4` takes the mean over the eight flips and quarter turns of an
+            image, as a classifier that was trained on them should.
+        machine: Where to compute.
+        batch_size: Images at a time.
+
+    Raises:
+        WeightsError: The weights are missing, damaged or of somebody else.
+        DatasetError: There are no images.
+        ConfigError: The images are oblong, or the machine lacks what was asked for.
+    """
+    from lensbench.data.sources.open import open_source
+    from lensbench.prediction import classify
+    from lensbench.reporting.csv_table import write_probabilities_csv
+    from lensbench.zoo.build import load_classifier
+
+    found = classify(
+        load_classifier(Path(weights)),
+        open_source(Path(images)),
+        machine,
+        views=test_time_augmentation,
+        batch_size=batch_size,
+    )
+    write_probabilities_csv(found.classes, found.probabilities, Path(out))
+    return found
 
 
 def _numbers(rows: Sequence[tuple[str, str]], column: str, table: Path) -> dict[str, float]:

@@ -26,6 +26,7 @@ from lensbench.config import (
     RunConfig,
     Selection,
     SplitSpec,
+    Views,
 )
 from lensbench.errors import ConfigError, LensbenchError
 from lensbench.evaluation.estimate import MACRO_AUC
@@ -265,8 +266,8 @@ def verify(data: tyro.conf.Positional[_Path], which: _Which, json: Path | None =
 def run(data: _Path, how: _How, models: tuple[str, ...] = ()) -> int:
     """Train, test and compare many models, one after another.
 
-    Finished runs are skipped, interrupted ones resumed, failed ones tried again. The exit status
-    is 1 if a model failed.
+    Finished runs are skipped, interrupted ones resumed, failed ones tried again, and those that
+    another process is training are left to it. The exit status is 1 if a model failed.
 
     Args:
         models: Models by name (`lensbench models` lists them), or name=model to name the run
@@ -488,6 +489,38 @@ def export(weights: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path])
     return 0
 
 
+def predict(
+    weights: tyro.conf.Positional[Path],
+    images: tyro.conf.Positional[Path],
+    out: Path = Path("predictions.csv"),
+    test_time_augmentation: Views = "none",
+    machine: MachineSpec = MachineSpec(),
+    batch_size: int = 64,
+) -> int:
+    """Classify images that nobody has labelled. The exit status is 1 if some cannot be.
+
+    Args:
+        weights: The .safetensors file of a run.
+        images: Folder or archive of images of the shape that it was trained on.
+        out: CSV file for the probability of each class, a row an image.
+        test_time_augmentation: d4 takes the mean over the eight flips and quarter turns of an
+            image, as a classifier that was trained on them should.
+        batch_size: Images at a time.
+    """
+    found = api.predict(
+        weights,
+        images,
+        out,
+        test_time_augmentation=test_time_augmentation,
+        machine=machine,
+        batch_size=batch_size,
+    )
+    for name, fault in found.faults.items():
+        _say(f"left out: {name}: {fault}")
+    _say(f"{len(found.probabilities):,} images classified: {out}")
+    return int(bool(found.faults))
+
+
 def models(pattern: tyro.conf.Positional[str | None] = None) -> int:
     """List the models of the contract, or search all libraries.
 
@@ -569,6 +602,7 @@ VERBS: dict[str, Callable[..., int]] = {
         plots,
         explain,
         export,
+        predict,
         models,
     )
 }

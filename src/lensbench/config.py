@@ -26,6 +26,7 @@ Stretch = Literal["none", "sqrt", "asinh", "log"]
 Normalisation = Literal["none", "imagenet"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 MemoryFormat = Literal["contiguous", "channels-last"]
+Views = Literal["none", "d4"]
 
 DATASET_URL = "https://drive.google.com/file/d/1ZEyNMEO43u3qhJAwJeBZxFBEYc_pVYZQ/view"
 """Where DeepLense publishes the archive of Common Test I."""
@@ -231,7 +232,7 @@ class Recipe(Spec):
     mixed_precision: bool = True
     """Whether a machine may train in bfloat16 where that is faster; it predicts in float32."""
 
-    test_time_augmentation: Literal["none", "d4"] = "none"
+    test_time_augmentation: Views = "none"
     """d4 predicts by the mean probability over the eight flips and quarter turns of an image."""
 
     split: DefaultSplit = "sealed"

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from lensbench.data.catalogue import Catalogue
 from lensbench.data.encoding import Encoded, encode
-from lensbench.data.formats.decode import as_float32, decode
+from lensbench.data.formats.decode import Decoded, as_float32, decode
 from lensbench.data.formats.fault import ImageFault
 from lensbench.data.signature import MIN_SIDE, signature
 from lensbench.data.sources.source import Load, Source
@@ -69,18 +69,36 @@ def survey(catalogue: Catalogue, source: Source, sink: ImageSink | None = None) 
     return facts
 
 
-def _examine(member: str, load: Load) -> tuple[ImageFacts, Encoded | None]:
+def read_image(member: str, load: Load) -> tuple[Decoded, NDArray[np.float32]]:
+    """Read one file.
+
+    Args:
+        member: Its name.
+        load: Reads it.
+
+    Returns:
+        What it holds, and its pixels as a model sees them, (C, H, W) float32 and finite.
+
+    Raises:
+        ImageFault: It is no usable image.
+    """
     try:
         image = decode(load(), member)
-        pixels = as_float32(image)
-        lowest, highest = float(pixels.min()), float(pixels.max())
-        if not np.isfinite([lowest, highest]).all():
-            n_bad = int((~np.isfinite(pixels)).sum())
-            raise ImageFault("not-finite", f"{n_bad} pixels are NaN or infinite as float32")
+    except (OSError, DatasetError) as error:
+        raise ImageFault("unreadable", str(error)) from error
+    pixels = as_float32(image)
+    if not np.isfinite([pixels.min(), pixels.max()]).all():
+        n_bad = int((~np.isfinite(pixels)).sum())
+        raise ImageFault("not-finite", f"{n_bad} pixels are NaN or infinite as float32")
+    return image, pixels
+
+
+def _examine(member: str, load: Load) -> tuple[ImageFacts, Encoded | None]:
+    try:
+        image, pixels = read_image(member, load)
     except ImageFault as fault:
         return ImageFacts(fault=fault), None
-    except (OSError, DatasetError) as error:
-        return ImageFacts(fault=ImageFault("unreadable", str(error))), None
+    lowest, highest = float(pixels.min()), float(pixels.max())
     encoded = encode(pixels)
     is_small = min(pixels.shape[1:]) < MIN_SIDE
     fact = ImageFacts(

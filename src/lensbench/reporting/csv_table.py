@@ -9,6 +9,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.evaluation.estimate import Estimate
 from lensbench.runs.record import RunRecord
@@ -160,6 +163,23 @@ def _interval_row(entry: Entry, estimate: Estimate) -> _Row:
         "machine": entry.machine,
         "minutes": entry.minutes,
     }
+
+
+def write_probabilities_csv(
+    classes: Sequence[str], probabilities: Mapping[str, NDArray[np.float64]], path: Path
+) -> None:
+    """Write the probabilities of images, a row each in order of their ids.
+
+    Args:
+        classes: K names, the columns after `id`.
+        probabilities: By id, (K,).
+        path: The file, which appears whole or not at all.
+    """
+    rows = [
+        {"id": name} | dict(zip(classes, row.tolist(), strict=True))
+        for name, row in sorted(probabilities.items())
+    ]
+    _write(path, ("id", *classes), rows)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[_Row]) -> None:

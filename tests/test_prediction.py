@@ -1,0 +1,99 @@
+"""A trained classifier on images without labels."""
+
+import csv
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+
+import lensbench
+from lensbench import cli
+from lensbench.config import DataSpec
+from lensbench.outcome import Predictions
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on images of 32 pixels, whose test images were seen from eight sides."""
+    root = tmp_path_factory.mktemp("trained")
+    rng = np.random.default_rng(0)
+    for partition, n_images in {"train": 12, "val": 8}.items():
+        for name in ("no", "sphere", "vort"):
+            (root / "data" / partition / name).mkdir(parents=True)
+            for i in range(n_images):
+                np.save(root / f"data/{partition}/{name}/{i}.npy", rng.random((1, 32, 32)))
+    lensbench.run(
+        DataSpec(path=root / "data", cache=root / "cache"),
+        "tiny=timm/test_resnet",
+        recipe="quick",
+        epochs=1,
+        test_time_augmentation="d4",
+        pretrained=False,
+        out=root / "runs",
+        say=lambda _: None,
+    )
+    return root
+
+
+def read(path) -> dict[str, list[float]]:
+    with path.open(newline="") as file:
+        first, *rows = csv.reader(file)
+    assert first == ["id", "no", "sphere", "vort"]
+    assert [name for name, *_ in rows] == sorted(name for name, *_ in rows)
+    return {name: [float(one) for one in row] for name, *row in rows}
+
+
+@pytest.mark.parametrize(
+    ("views", "kept"), [("none", "predictions_test_single_view"), ("d4", "predictions_test")]
+)
+def test_it_says_of_the_test_images_what_the_run_said(trained, tmp_path, views, kept):
+    found = lensbench.predict(
+        trained / "runs/tiny/weights.safetensors",
+        trained / "data",
+        tmp_path / "new" / "out.csv",
+        test_time_augmentation=views,
+        batch_size=7,
+    )
+    rows = read(tmp_path / "new" / "out.csv")
+    assert len(rows) == 60
+    assert not found.faults
+    expected = Predictions.load(trained / "runs/tiny" / f"{kept}.npz")
+    for name, probabilities in zip(expected.ids.tolist(), expected.probabilities, strict=True):
+        np.testing.assert_allclose(rows[name], probabilities, atol=1e-6)
+
+
+def test_what_cannot_be_classified_is_named_and_costs_nothing_else(trained, tmp_path, capsys):
+    survey = tmp_path / "survey.zip"
+    shutil.copy(trained / "data/val/no/0.npy", tmp_path / "good.npy")
+    np.save(tmp_path / "large.npy", np.zeros((1, 64, 64)))
+    np.save(tmp_path / "blank.npy", np.full((1, 32, 32), np.nan))
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "good.npy").read_bytes()[:-8])
+    with zipfile.ZipFile(survey, "w") as archive:
+        for name in ("good", "large", "blank", "cut"):
+            archive.write(tmp_path / f"{name}.npy", f"tile/{name}.npy")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(
+            [
+                "predict",
+                str(trained / "runs/tiny/weights.safetensors"),
+                str(survey),
+                "--out",
+                str(tmp_path / "out.csv"),
+            ]
+        )
+    assert ended.value.code == 1
+    assert set(read(tmp_path / "out.csv")) == {"tile/good.npy"}
+    said = capsys.readouterr().out
+    assert "left out: tile/large.npy: shape (1, 64, 64); the classifier takes (1, 32, 32)" in said
+    assert "left out: tile/blank.npy: 1024 pixels are NaN" in said
+    assert "left out: tile/cut.npy" in said
+
+
+def test_nothing_to_classify_is_an_error(trained, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(lensbench.LensbenchError, match="no images found"):
+        lensbench.predict(
+            trained / "runs/tiny/weights.safetensors", tmp_path / "empty", tmp_path / "out.csv"
+        )
+    assert not (tmp_path / "out.csv").exists()
