@@ -232,6 +232,22 @@ def test_a_cache_that_cannot_be_written_is_named(spec, use):
         use(spec)
 
 
+@pytest.mark.parametrize("use", [verify, build])
+def test_a_cache_that_has_become_read_only_is_named_once_it_is_needed(spec, use):
+    before = build(spec)
+    packs = before.folder.parent
+    packs.chmod(0o555)
+    try:
+        if os.access(packs, os.W_OK):
+            pytest.skip("root may write anywhere")
+        assert build(spec).fingerprint == before.fingerprint
+        CHANGES["changed"](spec.path)
+        with pytest.raises(DatasetError, match=r"packs: cannot keep packed images .*--cache"):
+            use(spec)
+    finally:
+        packs.chmod(0o755)
+
+
 def test_a_name_that_no_list_could_hold_is_refused(spec):
     try:
         (spec.path / "train/no/1.npy").rename(spec.path / "train/no/caf\udce9.npy")

@@ -157,7 +157,7 @@ def verify(spec: DataSpec) -> Audit:
     folder = root / f"{_place(spec)}.audit"
     with _alone(root / f"{_place(spec)}.lock", spec.path):
         _discard(folder)
-        folder.mkdir()
+        _make(folder)
         try:
             images = read_and_audit(spec, source, folder)
         finally:
@@ -190,6 +190,13 @@ def packs_folder(spec: DataSpec) -> Path:
     except OSError as error:
         raise _unusable(root, error) from error
     return root
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise _unusable(folder.parent, error) from error
 
 
 def _unusable(root: Path, error: OSError) -> DatasetError:
@@ -246,7 +253,7 @@ def _discard(folder: Path) -> None:
 
 def _build(spec: DataSpec, source: Source, folder: Path) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
-    partial.mkdir()
+    _make(partial)
     try:
         images = read_and_audit(spec, source, partial)
         _require_usable(spec, images.findings)
