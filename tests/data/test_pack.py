@@ -224,6 +224,15 @@ def test_a_cache_that_cannot_be_made_is_named(spec, tmp_path):
         build(spec.model_copy(update={"cache": tmp_path / "file"}))
 
 
+def test_a_user_without_a_home_is_asked_for_a_cache(spec, monkeypatch):
+    def homeless(name):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(pack_module.platformdirs, "user_cache_path", homeless)
+    with pytest.raises(DatasetError, match=r"home directory.*name one with --cache"):
+        open_or_build_pack(spec.model_copy(update={"cache": None}))
+
+
 @pytest.mark.parametrize("use", [verify, build])
 def test_a_cache_that_cannot_be_written_is_named(spec, use):
     # As root, who may write anywhere, sees it too.

@@ -331,8 +331,8 @@ def _models(runs: Sequence[Judged]) -> list[list[int]]:
             if not differ_in_seed_alone(first.record, other.record):
                 raise ComparisonError(
                     f"{first.name} and {other.name} count as runs of {model} with different seeds, "
-                    "but they differ in other settings or images, or not in their seed: compare them "
-                    f"under different names ({first.path}, {other.path})"
+                    "but they differ in other settings or images, or not in their seed: compare "
+                    f"them under different names ({first.path}, {other.path})"
                 )
     return list(rows.values())
 

@@ -172,8 +172,17 @@ def verify(spec: DataSpec) -> Audit:
 
 
 def cache_folder(spec: DataSpec) -> Path:
-    """Return where all is kept that can be made again; it may not exist yet."""
-    return spec.cache or platformdirs.user_cache_path("lensbench")
+    """Return where all is kept that can be made again; it may not exist yet.
+
+    Raises:
+        DatasetError: None is named, and the user has no home that one could lie in.
+    """
+    try:
+        return spec.cache or platformdirs.user_cache_path("lensbench")
+    except RuntimeError as error:
+        raise DatasetError(
+            f"there is no place for a cache ({error}): name one with --cache"
+        ) from error
 
 
 def packs_folder(spec: DataSpec) -> Path:
