@@ -401,8 +401,8 @@ def evaluate(
         ComparisonError: They are of different examples.
     """
     from lensbench.comparison.compare import rank
-    from lensbench.comparison.judged import judge_predictions
-    from lensbench.evaluation.estimate import undefined_told_otherwise
+    from lensbench.comparison.judged import judged_from
+    from lensbench.evaluation.estimate import undefined_silenced
     from lensbench.evaluation.evaluate import evaluate as evaluate_predictions
     from lensbench.runs.compose import foreign_record
     from lensbench.runs.foreign import read_predictions
@@ -416,7 +416,7 @@ def evaluate(
     for name, path in files:
         read = read_predictions(path, Path(labels) if labels is not None else None, scores)
         store = RunStore(Path(out) if out is not None else path.parent, name)
-        with undefined_told_otherwise():
+        with undefined_silenced():
             evaluation = evaluate_predictions(read, judge)
         record = foreign_record(
             name,
@@ -428,7 +428,7 @@ def evaluate(
     places = [store.record for store, _, _ in made] if out is not None else [p for _, p in files]
     comparison = rank(
         [
-            judge_predictions(record, place, read)
+            judged_from(record, place, read)
             for place, (_, record, read) in zip(places, made, strict=True)
         ],
         judge,
@@ -477,9 +477,9 @@ def ensemble(
     """
     from lensbench.comparison.candidates import find_candidates
     from lensbench.comparison.compare import rank
-    from lensbench.comparison.judged import judge_predictions
+    from lensbench.comparison.judged import judged_from
     from lensbench.evaluation.ensemble import fit_ensemble
-    from lensbench.evaluation.estimate import undefined_told_otherwise
+    from lensbench.evaluation.estimate import undefined_silenced
     from lensbench.evaluation.evaluate import evaluate as evaluate_predictions
     from lensbench.runs.compose import ensemble_record, ensemble_summary
 
@@ -498,7 +498,7 @@ def ensemble(
 
     judged = [one.run for one in candidates]
     test = fitted.predict({run.name: run.predictions for run in judged if run.predictions})
-    with undefined_told_otherwise():
+    with undefined_silenced():
         evaluation = evaluate_predictions(test, judge)
     made = {"validation": fitted.predict(validation, "validation images"), "test": test}
     chosen = [run for run in judged if fitted.weights[run.name]]
@@ -512,7 +512,7 @@ def ensemble(
         evaluation,
         {part: store.predictions(part).name for part in made},
     )
-    comparison = rank([*judged, judge_predictions(record, store.record, test)], judge, metric)
+    comparison = rank([*judged, judged_from(record, store.record, test)], judge, metric)
     store.put_ensemble(record, made)
     return EnsembleResult(summary, store.record, comparison)
 

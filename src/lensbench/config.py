@@ -136,7 +136,7 @@ class ModelSpec(Spec):
 
     @property
     def starts_trained(self) -> bool:
-        """Whether the first weights are of another fit, and not random."""
+        """Whether training starts from weights of another fit rather than from random ones."""
         return self.pretrained or self.weights is not None
 
 
@@ -187,11 +187,11 @@ class Recipe(Spec):
     """Of AdamW; the highest one where the schedule changes it."""
 
     reference_batch_size: Annotated[int, Field(ge=1)] | Literal["none"] = "none"
-    """Batch size that the learning rate is meant for; another one multiplies the rate by the root
-    of their ratio (Malladi et al. 2022, arXiv:2205.10287)."""
+    """Batch size that learning_rate is meant for; for another one the rate is scaled by the square
+    root of their ratio (Malladi et al. 2022, arXiv:2205.10287)."""
 
     layer_decay: float = Field(default=1, gt=0, le=1)
-    """What the learning rate is multiplied with from each layer to the one before it."""
+    """Factor on the learning rate from each layer to the one before it; 1 is one rate for all."""
 
     weight_decay: float = Field(default=0.01, ge=0)
     """Of AdamW."""
@@ -206,10 +206,10 @@ class Recipe(Spec):
     """Share of the target that the training loss spreads evenly over all classes."""
 
     average: float = Field(default=0, ge=0, lt=1)
-    """How far back the moving average of weights reaches that is validated, kept and tested, as a
-    share of all steps; 0 is no average. It moves at each step, or 64 times within its reach if that
-    has more steps. In the n-th move it keeps 1 - n^(-2/3) of what it was at most, so that the first
-    weights are forgotten."""
+    """Length of the exponential moving average of the weights, as a share of all steps; 0 is none.
+    The averaged weights are validated, kept and tested. It is updated at each step, or 64 times
+    within its length if that has more steps. The n-th update keeps at most 1 - n^(-2/3) of the old
+    average, so that the initial weights are forgotten."""
 
     schedule: Literal["constant", "one-cycle", "cosine", "plateau"] = "one-cycle"
     """cosine falls to zero; plateau lowers the rate when the validation AUC stalls."""
@@ -320,7 +320,8 @@ class RunConfig(Spec):
     """The name of the run in files, tables and plots; the contract calls it model_desc."""
 
     group: str | None = None
-    """The name in rankings of runs that differ in their seed alone (default: each its own)."""
+    """Name under which runs that differ in their seed alone are ranked as one model (default: the
+    run's own)."""
 
     data: DataSpec
     model: ModelSpec

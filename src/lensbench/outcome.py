@@ -74,8 +74,8 @@ class Predictions:
     def probabilities(self) -> NDArray[np.float64]:
         """(N, K) float64, the softmax of the logits.
 
-        Logits that are logarithms of probabilities already are only exponentiated: dividing each
-        row by its own sum, which is 1 but for rounding, would part scores that are equal.
+        Logits that already are logarithms of probabilities are only exponentiated: renormalising
+        rows whose sums differ from 1 by rounding would break ties.
         """
         if np.abs(np.exp(self.logits.clip(max=1)).sum(axis=1) - 1).max(initial=0) <= ROUNDING:
             return np.exp(self.logits)

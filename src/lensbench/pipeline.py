@@ -11,7 +11,7 @@ from lensbench.data.finding import Finding, require_sound
 from lensbench.data.pack import Pack, cache_folder, fingerprint, open_or_build_pack
 from lensbench.data.split import Split, make_split, straddling
 from lensbench.evaluation.ensemble import mean_prediction
-from lensbench.evaluation.estimate import undefined_told_otherwise
+from lensbench.evaluation.estimate import undefined_silenced
 from lensbench.evaluation.evaluate import evaluate, require_class_names
 from lensbench.outcome import Predictions
 from lensbench.runs.compose import completed_record
@@ -127,7 +127,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
     }
     for name, one in predictions.items():
         one.save(store.predictions(name))
-    with undefined_told_otherwise():
+    with undefined_silenced():
         evaluation = evaluate(predictions["test"], config.judge)
     files = {"weights": store.weights} | {name: store.predictions(name) for name in predictions}
     record = completed_record(

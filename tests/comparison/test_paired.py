@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 
-from lensbench.comparison.judged import judge_predictions
+from lensbench.comparison.judged import judged_from
 from lensbench.comparison.paired import all_pairs, images_to_separate, mcnemar
 from lensbench.comparison.variance import of_difference
 from lensbench.config import JudgeSpec
-from lensbench.evaluation.estimate import undefined_told_otherwise
+from lensbench.evaluation.estimate import undefined_silenced
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.evaluation.joint import Joint, joint
 from lensbench.outcome import Predictions
@@ -62,7 +62,7 @@ def test_accuracies_of_single_runs_meet_mcnemar():
     for name, separation in (("a", 1.0), ("b", 1.4)):
         made = predictions(rng, 300, separation, common)
         record = foreign_record(name, "file", evaluate(made, SPEC), "x.npz")
-        runs.append(judge_predictions(record, Path(name), made))
+        runs.append(judged_from(record, Path(name), made))
     results = joint([run.predictions for run in runs], "accuracy", SPEC)
     (pair,) = all_pairs(runs, [[0], [1]], results, "accuracy", 0.95)
     right = [run.predictions.logits.argmax(1) == run.predictions.labels for run in runs]
@@ -130,9 +130,9 @@ def test_where_no_example_disagrees_signs_are_counted(n_of_class, p_value):
     runs = []
     for name, one in logits.items():
         made = Predictions.of([f"{i:04}" for i in range(len(labels))], labels, one, "ab")
-        with undefined_told_otherwise():
+        with undefined_silenced():
             record = foreign_record(name, "file", evaluate(made, SPEC), "x.npz")
-        runs.append(judge_predictions(record, Path(name), made))
+        runs.append(judged_from(record, Path(name), made))
     for metric in ("auc_ovr_macro", "average_precision_macro", "recall/b"):
         results = joint([run.predictions for run in runs], metric, SPEC)
         (pair,) = all_pairs(runs, [[0], [1]], results, metric, 0.95)

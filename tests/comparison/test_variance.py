@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from lensbench.comparison.variance import (
-    Training,
+    SeedVariance,
     Uncertainty,
     of_difference,
     of_mean,
@@ -56,13 +56,13 @@ def test_a_difference_pairs_the_test_set_and_adds_the_training():
 
 def test_each_part_alone_is_the_textbook_test():
     assert Uncertainty(4e-4).p_value(0.03) == pytest.approx(2 * stats.norm.sf(1.5))
-    seeds = Uncertainty(0.0, (Training(4e-4, 4),))
+    seeds = Uncertainty(0.0, (SeedVariance(4e-4, 4),))
     assert seeds.p_value(-0.03) == pytest.approx(2 * stats.t.sf(1.5, 3))
     assert seeds.half_width(0.9) == pytest.approx(stats.t.ppf(0.95, 3) * 0.02)
 
 
 def test_the_p_value_is_where_the_interval_reaches_zero():
-    found = Uncertainty(3e-4, (Training(1e-4, 3), Training(2e-4, 2)))
+    found = Uncertainty(3e-4, (SeedVariance(1e-4, 3), SeedVariance(2e-4, 2)))
     for difference in (1e-3, 0.01, 0.05):
         p_value = found.p_value(difference)
         assert found.half_width(1 - p_value) == pytest.approx(difference, rel=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lensbench.config import DataSpec, JudgeSpec, ModelSpec, RunConfig
 from lensbench.cost import Cost
-from lensbench.evaluation.estimate import undefined_told_otherwise
+from lensbench.evaluation.estimate import undefined_silenced
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Epoch, History, Predictions, Timing
 from lensbench.recipes import CONTRACT
@@ -93,7 +93,7 @@ def store_run(
         )
         for i in range(15)
     )
-    with undefined_told_otherwise():
+    with undefined_silenced():
         evaluation = evaluate(test, judge)
     store.finish(
         completed_record(

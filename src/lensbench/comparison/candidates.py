@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lensbench.comparison.judged import Judged, judge
+from lensbench.comparison.judged import Judged, load_judged
 from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.calibration import fit_temperature
 from lensbench.outcome import Predictions
@@ -89,7 +89,7 @@ def _candidate(record: RunRecord, path: Path) -> Candidate:
     if record.ensemble is not None:
         raise RecordError(f"{path}: an ensemble, which is no member of another")
     validation = load_predictions(record, path, "validation")
-    run = judge(record, path)
+    run = load_judged(record, path)
     if validation is None or run.predictions is None:
         raise RecordError(f"{path}: no predictions for validation and test are kept")
     try:

@@ -12,7 +12,7 @@ from statistics import fmean
 
 import numpy as np
 
-from lensbench.comparison.judged import Judged, joint_of, judge
+from lensbench.comparison.judged import Judged, joint_of, load_judged
 from lensbench.comparison.paired import POWER, Pair, all_pairs, images_to_separate
 from lensbench.comparison.ties import compact_letters
 from lensbench.comparison.variance import of_mean
@@ -266,7 +266,7 @@ def _read(
         try:
             record = RunRecord.read(path)
             if record.is_completed:
-                judged.append(judge(record, path))
+                judged.append(load_judged(record, path))
             else:
                 unfinished.append((record, path))
         except RecordError as error:

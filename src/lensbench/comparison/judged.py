@@ -13,7 +13,7 @@ import numpy as np
 from lensbench.config import JudgeSpec
 from lensbench.errors import ComparisonError, RecordError
 from lensbench.evaluation.auc import hanley_mcneil_deviation
-from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate, undefined_told_otherwise
+from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate, undefined_silenced
 from lensbench.evaluation.estimates import estimate
 from lensbench.evaluation.intervals import interval_within, normal_half_width
 from lensbench.evaluation.joint import Joint, joint
@@ -70,7 +70,7 @@ class Judged:
             ComparisonError: A published record does not tell it.
         """
         if self.predictions is not None:
-            with undefined_told_otherwise():
+            with undefined_silenced():
                 return estimate(self.predictions, metric, spec)
         value, deviation, n = self.published(metric)
         if metric == ACCURACY:
@@ -128,7 +128,7 @@ class Judged:
         )
 
 
-def judge(record: RunRecord, path: Path) -> Judged:
+def load_judged(record: RunRecord, path: Path) -> Judged:
     """Take up the predictions of a completed record, or its numbers where it has none.
 
     Raises:
@@ -150,8 +150,8 @@ def judge(record: RunRecord, path: Path) -> Judged:
     return Judged(record, path, supports, predictions and predictions.in_order_of_ids())
 
 
-def judge_predictions(record: RunRecord, path: Path, predictions: Predictions) -> Judged:
-    """Take up predictions that are not kept in a file yet, as `judge` takes those that are."""
+def judged_from(record: RunRecord, path: Path, predictions: Predictions) -> Judged:
+    """Take up predictions that no file keeps yet, as `load_judged` takes those of one."""
     return Judged(record, path, _counts(predictions), predictions.in_order_of_ids())
 
 

@@ -22,7 +22,7 @@ _ROUNDING = 1e-24
 """Variances that rounding alone gives to results of order one stay below it."""
 
 
-class Training(NamedTuple):
+class SeedVariance(NamedTuple):
     """What the seeds of one model add to the variance of its mean result."""
 
     variance: float
@@ -39,7 +39,7 @@ class Uncertainty:
     """
 
     test: float
-    trainings: tuple[Training, ...] = ()
+    trainings: tuple[SeedVariance, ...] = ()
 
     @property
     def training(self) -> float:
@@ -151,13 +151,13 @@ def of_difference(joint: Joint, one: Rows, other: Rows) -> Uncertainty:
     return Uncertainty(test, (*_trainings(joint, one), *_trainings(joint, other)))
 
 
-def _trainings(joint: Joint, runs: Rows) -> tuple[Training, ...]:
+def _trainings(joint: Joint, runs: Rows) -> tuple[SeedVariance, ...]:
     n_runs = len(runs)
     if n_runs == 1:
         return ()
     spread = float(np.var(joint.values[list(runs)], ddof=1))
     noise = _own_test_noise(joint.covariance[np.ix_(runs, runs)])
-    return (Training(max(0.0, spread - noise) / n_runs, n_runs),)
+    return (SeedVariance(max(0.0, spread - noise) / n_runs, n_runs),)
 
 
 def _own_test_noise(covariance: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""Whether probabilities are what they say, and the one number that mends most of it."""
+"""Calibration errors, reliability diagrams and temperature scaling."""
 
 from __future__ import annotations
 

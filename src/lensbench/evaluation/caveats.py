@@ -1,4 +1,4 @@
-"""What an interval does not see, which is said beside it."""
+"""What is said beside an interval that is too narrow."""
 
 from __future__ import annotations
 

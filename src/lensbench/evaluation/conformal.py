@@ -1,4 +1,4 @@
-"""Sets of classes that hold the true one as often as was asked for."""
+"""Conformal prediction: sets of classes that hold the true one as often as was asked for."""
 
 from __future__ import annotations
 

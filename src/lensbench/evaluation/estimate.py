@@ -19,7 +19,7 @@ class UndefinedMetricWarning(UserWarning):
 
 
 @contextmanager
-def undefined_told_otherwise() -> Iterator[None]:
+def undefined_silenced() -> Iterator[None]:
     """Silence `UndefinedMetricWarning` where the user learns in another way what is undefined."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)

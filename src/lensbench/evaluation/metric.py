@@ -31,7 +31,7 @@ class Metric:
         reads: What it depends on. `calls`: the class of highest probability. `ranks`: the order
             of the probabilities too; a strictly monotone function of all of them changes nothing.
             `probabilities`: their values.
-        needs: What it is undefined without, as a noun phrase.
+        needs: What must be there for it to be defined, as a noun phrase.
         per_class: Whether each class has one.
         pooled: Whether it takes the examples of all classes for one sample.
         best: Its value for perfect predictions: the label at probability 1.
@@ -39,7 +39,7 @@ class Metric:
         greater_is_better: Whether the best value is the greatest.
         caveat: What the bootstrap of it, or its influences, do not see.
         mean_of: The metric of each class that it is the mean of, if it is one.
-        counted: What it is a share of what, if it is one.
+        counted: Of a proportion, its numerator and denominator.
         influences: Of each example on it, if its error is a sum over examples.
     """
 

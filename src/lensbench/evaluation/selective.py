@@ -1,4 +1,4 @@
-"""What is gained by calling only the examples of which a classifier is sure."""
+"""Selective prediction: the error rate of the most confident predictions."""
 
 from __future__ import annotations
 

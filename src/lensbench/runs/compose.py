@@ -107,7 +107,7 @@ def ensemble_summary(
     left_out: tuple[str, ...],
     test_fingerprints: set[str | None],
 ) -> EnsembleSummary:
-    """Compose what a record says of what an ensemble consists of.
+    """Summarise the members and weights of an ensemble for its record.
 
     Args:
         ensemble: Fitted.

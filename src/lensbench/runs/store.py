@@ -43,8 +43,8 @@ class Layout:
 NATIVE = Layout()
 
 PREDICTED = ("validation", "test", "validation_single_view", "test_single_view")
-"""What predictions a run may leave; those of a single view are of the images as they are, where the
-others are means over several views."""
+"""Predictions that a run may leave. Those of a single view are from the image alone; the others are
+means over its views, if there are several."""
 
 
 def contract_layout(results: str, weights: str, split: str, csv: str) -> Layout:

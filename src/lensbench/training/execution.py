@@ -212,7 +212,7 @@ def _is_faster(way: Execution, than: Execution, stopwatch: Stopwatch) -> bool:
 
 
 class Stopwatch:
-    """Measures ways; one that fails where the first one worked takes for ever."""
+    """Times a step in each way; one that fails where the first one worked is never fast."""
 
     def __init__(
         self, work: Work, machine: MachineSpec, device: torch.device, say: Callable[[str], None]

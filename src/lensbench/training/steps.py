@@ -63,7 +63,7 @@ def find_hardware(machine: MachineSpec) -> Hardware:
 
 
 def training_step(fabric: lightning.Fabric, training: Training, batch: Batch) -> Callable[[], None]:
-    """Return a whole step of training, as often as it is called, on one batch."""
+    """Return a function, each call of which makes one whole training step on a batch."""
     training.train()
     training.on_train_epoch_start()
     configured = training.configure_optimizers()

@@ -12,7 +12,7 @@ from lensbench.errors import RecordError
 from lensbench.evaluation.against import recall_against
 from lensbench.evaluation.calibration import Reliability
 from lensbench.evaluation.conformal import ConformalResult, conformal
-from lensbench.evaluation.estimate import Estimate, undefined_told_otherwise
+from lensbench.evaluation.estimate import Estimate, undefined_silenced
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.evaluation.metrics import METRICS
 from lensbench.evaluation.selective import risk_coverage
@@ -60,7 +60,7 @@ class ModelView:
     notes: tuple[str, ...] = ()
 
 
-@undefined_told_otherwise()
+@undefined_silenced()
 def model_view(
     entry: Entry, spec: JudgeSpec, recalls: Mapping[str, Mapping[str, float]]
 ) -> ModelView:
