@@ -110,7 +110,7 @@ def simulate(
 
     Raises:
         ConfigError: There is no such population, knob or device, or a number makes no sense.
-        DatasetError: `out` holds something else.
+        DatasetError: `out` holds something else, cannot be written, or another process writes it.
     """
     from lensbench.simulation import named_population
     from lensbench.simulation import simulate as simulate_population

@@ -33,6 +33,7 @@ from lensbench.evaluation.estimate import MACRO_AUC
 from lensbench.recipes import RECIPES
 from lensbench.runs.foreign import Scores
 from lensbench.simulation import CLASSES, KNOBS, POPULATIONS, named_population
+from lensbench.whole_file import write_whole
 from lensbench.zoo.names import CONTRACT_MODELS, list_models
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def verify(data: tyro.conf.Positional[_Path], which: _Which, json: Path | None =
         + ("fit for training" if audit.is_sound else "not fit for training")
     )
     if json is not None:
-        json.write_text(audit.model_dump_json(indent=1), encoding="utf-8")
+        write_whole(json, audit.model_dump_json(indent=1))
         _say(f"all findings: {json}")
     return int(not audit.is_sound)
 

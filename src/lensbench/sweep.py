@@ -14,7 +14,8 @@ from lensbench.reporting.plots import plot_run
 from lensbench.runs.compose import failed_record
 from lensbench.runs.environment import describe_environment
 from lensbench.runs.record import RunRecord
-from lensbench.runs.store import RunStore, write_whole
+from lensbench.runs.store import RunStore
+from lensbench.whole_file import write_whole
 from lensbench.zoo.build import require_weights
 
 What = Literal["trained", "resumed", "skipped", "failed", "interrupted", "not started", "busy"]

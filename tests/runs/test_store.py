@@ -21,9 +21,9 @@ from lensbench.runs.store import (
     contract_layout,
     differ_in_seed_alone,
     find_records,
-    write_whole,
 )
 from lensbench.version import VERSION
+from lensbench.whole_file import write_whole
 
 KNOWN = Fingerprints(data="data", split="split")
 CONTRACTS = contract_layout(results="results", weights="weights", split="split", csv="table.csv")
@@ -224,15 +224,6 @@ def test_a_failure_never_replaces_results(tmp_path):
     with pytest.raises(RecordError, match=r"record\.json holds results, which are kept"):
         store.finish(failed(config()))
     assert RunRecord.read(store.record) == finished
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "a" / "b.txt"
-    write_whole(path, "old")
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(path, "new")
-    assert path.read_text() == "old"
 
 
 def test_the_version_is_that_of_the_installed_package():

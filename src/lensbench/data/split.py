@@ -19,6 +19,7 @@ from lensbench.config import DefaultSplit, SplitConvention, SplitSpec
 from lensbench.data.catalogue import Catalogue
 from lensbench.data.table import read_ids_and
 from lensbench.errors import DatasetError
+from lensbench.whole_file import write_whole
 
 PARTS = ("train", "validation", "test")
 
@@ -62,9 +63,8 @@ class Split:
             aside.mkdir()
             for file in files:
                 file.rename(aside / file.name)
-        folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            write_whole(folder / name, text)
 
 
 def make_split(

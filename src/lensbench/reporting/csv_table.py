@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.evaluation.estimate import Estimate
 from lensbench.runs.record import RunRecord
-from lensbench.runs.store import write_whole
+from lensbench.whole_file import write_whole
 
 CONTRACT_COLUMNS = (
     "Model",

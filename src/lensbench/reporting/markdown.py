@@ -16,7 +16,7 @@ from lensbench.figures.pairwise import p_text
 from lensbench.figures.times import APART, minutes_text, trained_on
 from lensbench.reporting.page.provenance import by_environment
 from lensbench.reporting.plots import Plots
-from lensbench.runs.store import write_whole
+from lensbench.whole_file import write_whole
 
 _UNKNOWN = "not recorded"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.cost import Cost
 from lensbench.reporting.markdown import escaped
-from lensbench.runs.store import write_whole
+from lensbench.whole_file import write_whole
 
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from lensbench.cost import MeasuredCost
 from lensbench.errors import RecordError
 from lensbench.runs.record import Environment
-from lensbench.runs.store import write_whole
+from lensbench.whole_file import write_whole
 
 COSTS = "costs.json"
 """Name of the file beside the runs."""

@@ -20,7 +20,7 @@ from lensbench.config import RunConfig
 from lensbench.errors import RecordError
 from lensbench.outcome import Predictions
 from lensbench.runs.record import Provenance, RunRecord, faults
-from lensbench.whole_file import written_whole
+from lensbench.whole_file import write_whole
 
 State = Literal["new", "finished", "interrupted", "failed", "changed"]
 
@@ -331,12 +331,6 @@ def load_predictions(record: RunRecord, path: Path, part: str) -> Predictions | 
     if record.lensbench is None or part not in record.lensbench.files:
         return None
     return Predictions.load(path.parent / record.lensbench.files[part])
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all."""
-    with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:

@@ -33,8 +33,8 @@ from lensbench.reporting.page.provenance import data_of, environments, run_views
 from lensbench.reporting.page.ranking import methods, pair_matrix, ranking_rows
 from lensbench.reporting.page.results import class_columns, interval, number, result_columns
 from lensbench.runs.cost import Costs
-from lensbench.runs.store import write_whole
 from lensbench.version import VERSION
+from lensbench.whole_file import write_whole
 
 _HERE = Path(__file__).parent
 _OF_FIRST_SEED = (
