@@ -14,7 +14,9 @@ from lensbench.config import DataSpec, JudgeSpec, ModelSpec, RunConfig
 from lensbench.cost import Cost
 from lensbench.errors import ComparisonError, ConfigError
 from lensbench.evaluation.auc import one_vs_rest
+from lensbench.evaluation.estimate import undefined_silenced
 from lensbench.evaluation.evaluate import evaluate
+from lensbench.evaluation.proportions import wilson_interval
 from lensbench.outcome import Epoch, History, Predictions, Timing
 from lensbench.recipes import CONTRACT
 from lensbench.runs.compose import completed_record, failed_record
@@ -433,3 +435,36 @@ def test_a_record_of_the_first_schema_is_still_read(tmp_path):
 def test_single_runs_beside_seeds_are_said_to_hide_their_training(tmp_path):
     paths = [*seeded(tmp_path, "a", [1.1, 1.2], 5), store(tmp_path, "b", logits(1.0, 9))]
     assert "of that model alone which has several seeds" in compare(paths).test
+
+
+def test_the_verdict_speaks_of_seeds_where_they_keep_the_first_two_apart(tmp_path):
+    """Being tied with the best is not transitive: the second may differ where a third does not."""
+    recipes = {"A": [1.60, 1.602], "B": [1.40], "C": [0.9, 1.5]}
+    paths = [
+        store(tmp_path, f"{name}{i}", logits(separation, 0), seed=i, group=name)
+        for name, separations in recipes.items()
+        for i, separation in enumerate(separations)
+    ]
+    comparison = compare(paths)
+    first, second, third = comparison.entries
+    assert [first.name, second.name, third.name] == ["A", "B", "C"]
+    assert not second.tied
+    assert third.tied
+    assert "more seeds may" not in comparison.verdict
+
+
+def test_two_collapsed_seeds_have_the_interval_of_one(tmp_path):
+    constant = np.tile([5.0, 0.0, 0.0], (N, 1))
+    with undefined_silenced():
+        paths = [store(tmp_path, f"A{i}", constant, seed=i, group="A") for i in range(2)]
+    (entry,) = compare(paths, metric="accuracy").entries
+    low, high = wilson_interval(N // 3, N, 0.95)
+    assert (entry.estimate.low, entry.estimate.high) == pytest.approx((low, high))
+
+
+def test_of_a_single_run_it_is_said_that_seeds_are_not_known(tmp_path):
+    paths = [store(tmp_path, "A", logits(2.0, 0)), store(tmp_path, "B", logits(0.5, 1))]
+    for some in (paths, paths[:1]):
+        assert "Only one run of each model is known" in compare(some).verdict
+    seeds = [store(tmp_path, f"C{i}", logits(1, i), seed=i, group="C") for i in range(2)]
+    assert "Only one run" not in compare([*paths, *seeds]).verdict

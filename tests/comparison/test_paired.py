@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 
-from lensbench.comparison.judged import judged_from
+from lensbench.comparison.judged import Judged, judged_from
 from lensbench.comparison.paired import all_pairs, images_to_separate, mcnemar
 from lensbench.comparison.variance import of_difference
 from lensbench.config import JudgeSpec
@@ -120,6 +120,35 @@ def test_no_number_of_images_parts_equal_models_or_seeds_that_scatter_more():
     assert images_to_separate(scattered, [0, 1], [2, 3], 0.95, 1) is None
     certain = Joint(np.array([1.0, 0.5]), np.zeros((2, 2)), "", 100)
     assert images_to_separate(certain, [0], [1], 0.95, 1) is None
+
+
+def collapsed(name: str, logits: np.ndarray, labels: np.ndarray) -> Judged:
+    """Return a run that says the same of each image."""
+    tiled = np.tile(logits, (len(labels), 1)).astype(float)
+    made = Predictions.of([f"{i:04}" for i in range(len(labels))], labels, tiled, "abc")
+    with undefined_silenced():
+        record = foreign_record(name, "file", evaluate(made, SPEC), "x.npz")
+    return judged_from(record, Path(name), made)
+
+
+@pytest.mark.parametrize(
+    ("metric", "one", "other"),
+    [
+        ("accuracy", [[5, 0, 0], [6, 0, 0]], [[0, 5, 0], [0, 6, 0]]),
+        ("accuracy", [[5, 0, 0]], [[5, 0, 0], [6, 0, 0], [7, 0, 0]]),
+        ("f1_macro", [[5, 0, 0]], [[0, 5, 0]]),
+        ("log_loss", [[0.01, 0, 0]], [[0, 0.01, 0]]),
+    ],
+)
+def test_collapsed_models_are_not_told_apart(metric, one, other):
+    """They do not vary within a class, which proves nothing; nor does rounding."""
+    labels = np.repeat([0, 1, 2], [90, 100, 110])
+    logits = [*one, *other]
+    runs = [collapsed(str(i), np.array(row), labels) for i, row in enumerate(logits)]
+    models = [[*range(len(one))], [*range(len(one), len(logits))]]
+    results = joint([run.predictions for run in runs], metric, SPEC)
+    (pair,) = all_pairs(runs, models, results, metric, 0.95)
+    assert pair.p_value == 1
 
 
 @pytest.mark.parametrize(("n_of_class", "p_value"), [(1, 1.0), (3, 0.25), (100, 2.0**-99)])

@@ -248,7 +248,7 @@ def numbers_of(svg: str) -> dict[str, list[float]]:
 
 
 def test_error_bars_are_to_scale(comparison):
-    """The whole bar from `low` to `high`; the thick part has the test set's share of it."""
+    """The whole bar from `low` to `high`; the thick part is as wide as one run's would be."""
     entries = comparison.entries
     scale = Scale.of([entry.estimate for entry in entries])
     lows = [entry.estimate.low for entry in entries]
@@ -264,9 +264,13 @@ def test_error_bars_are_to_scale(comparison):
             strict=True,
         ):
             assert pixel == pytest.approx(np.interp(value, ends, pixels), abs=0.11)
-        whole, thick = (found["x2"][i] - found["x1"][i] for i in (0, 1))
-        parts = entry.test_deviation**2, (entry.training_deviation or 0) ** 2
-        assert thick == pytest.approx(whole * math.sqrt(parts[0] / sum(parts)), abs=0.25)
+        reach = 1.959964 * entry.test_deviation / (one.value * (1 - one.value))
+        thick = [
+            1 / (1 + math.exp(-(math.log(one.value / (1 - one.value)) + r)))
+            for r in (-reach, reach)
+        ]
+        for value, pixel in zip(thick, (found["x1"][1], found["x2"][1]), strict=True):
+            assert pixel == pytest.approx(np.interp(value, ends, pixels), abs=0.25)
     seeds = next(e.training_deviation for e in entries if len(e.runs) > 1)
     assert seeds > 0
 

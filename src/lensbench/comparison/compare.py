@@ -128,7 +128,7 @@ class Comparison:
         tied = [entry.name for entry in others if entry.tied]
         result = f"{self.quantity} {best.estimate} on {self.n_test:,} test images"
         if not others:
-            return f"{best.name} is the only finished run: {result}."
+            return f"{best.name} is the only finished run: {result}.{self._unseen}"
         if not tied:
             return (
                 f"{best.name} is better than every other model here beyond {self._noise}: "
@@ -153,13 +153,16 @@ class Comparison:
         """What none of the tests could see."""
         if any(len(entry.runs) > 1 for entry in self.entries):
             return ""
-        return " Each model was trained once, so how much another seed would change is not known."
+        return (
+            " Only one run of each model is known, and not how much another seed of training would "
+            "change."
+        )
 
     @property
     def _what_would_tell(self) -> str:
         best, second, *_ = self.entries
         if self.n_to_separate is None:
-            if best.training_deviation or second.training_deviation:
+            if second.tied and (best.training_deviation or second.training_deviation):
                 return (
                     " More test images alone would not tell the top two apart, but more seeds may."
                 )
@@ -344,7 +347,7 @@ def _estimate(runs: Sequence[Judged], metric: str, spec: JudgeSpec) -> Estimate:
     joint = joint_of(runs, metric, spec)
     uncertainty = of_mean(joint, range(len(runs)))
     value = float(joint.values.mean())
-    if math.isnan(value) or uncertainty.test + uncertainty.training == 0:
+    if math.isnan(value) or uncertainty.is_none:
         # Nothing varies, or nothing is defined: what holds for one run holds for all.
         return runs[0].estimate(metric, spec)
     low, high = uncertainty.interval(value, spec.level, metric_of(metric).limits)

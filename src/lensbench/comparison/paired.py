@@ -16,9 +16,13 @@ from lensbench.comparison.ties import holm
 from lensbench.comparison.variance import Rows, Uncertainty, of_difference
 from lensbench.evaluation.estimate import ACCURACY, Estimate
 from lensbench.evaluation.joint import Joint
+from lensbench.evaluation.metrics import metric_of
 from lensbench.evaluation.scored import Scored
 
 _MCNEMAR = "McNemar's exact test"
+
+_ROUNDING = 1e-12
+"""Differences that rounding alone gives to means of equal results stay below it."""
 
 _MOST_IMAGES = 10**12
 """A number that stands for no number of images."""
@@ -115,12 +119,22 @@ def _test(
         return mcnemar(int((first & ~second).sum()), int((second & ~first).sum())), _MCNEMAR
     uncertainty = of_difference(joint, one, other)
     difference = _mean_difference(joint, one, other)
-    if uncertainty.is_none and difference:
-        # Each example says the same, as it does where one model is perfect and another constant.
+    if (
+        uncertainty.is_none
+        and abs(difference) > _ROUNDING
+        and _one_is_perfect(joint, one, other, metric)
+    ):
+        # Each example says that the perfect model is the better one.
         smallest = min(n for n in judged[one[0]].supports if n)
         return mcnemar(smallest, 0), "sign test of the smallest class, since nothing varies"
     kind = "paired test" if mine and theirs else "unpaired test"
     return uncertainty.p_value(difference), f"{kind} with {joint.method}{_seeds(one, other)}"
+
+
+def _one_is_perfect(joint: Joint, one: Rows, other: Rows, metric: str) -> bool:
+    means = joint.values[list(one)].mean(), joint.values[list(other)].mean()
+    best = metric_of(metric).best
+    return any(math.isclose(mean, best, abs_tol=_ROUNDING) for mean in means)
 
 
 def _seeds(one: Rows, other: Rows) -> str:

@@ -156,7 +156,12 @@ def auc_estimate(
     else:
         low, high = wilson_of_smallest_class(value, labels, level)
         why = "one example has no variance" if is_alone else "DeLong's error is zero"
-        method = f"Wilson with the size of the smallest class, since {why}"
+        whose = (
+            "the size of the smallest class"
+            if len(np.unique(labels)) > 1
+            else "the number of examples"
+        )
+        method = f"Wilson with {whose}, since {why}"
     return Estimate(
         name=name, value=value, low=low, high=high, level=level, method=method, n=len(labels)
     )

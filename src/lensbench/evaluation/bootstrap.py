@@ -109,7 +109,7 @@ def deviation_interval(
     """Return the interval that the standard deviation of resampled values gives.
 
     It is that of a normal error on the scale of `interval_within`. Close to a limit percentiles are
-    too narrow: with some twenty wrong calls, those of 95 % held the true average precision in 83 to
+    too narrow: with some ten wrong calls, those of 95 % held the true average precision in 83 to
     89 % of simulated test sets, and these in 90 to 97 % (`tests/evaluation/test_coverage.py`).
 
     Args:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from lensbench.comparison.compare import Entry
+from lensbench.comparison.variance import Uncertainty
 from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.metrics import metric_of
 
 _WIDTH, _HEIGHT, _MARGIN = 190, 20, 6
 
@@ -37,17 +39,21 @@ class Scale:
 def error_bar(entry: Entry, scale: Scale) -> Markup:
     """Draw the result of a model, with its interval, as an inline SVG.
 
-    The whole interval is a thin line. Where seeds of training are part of it, the share of the
-    test set alone is drawn thicker: an interval is as wide as its standard error, whose squares
-    add up.
+    The whole interval is a thin line. Where seeds of training are part of it, the interval that the
+    test set alone would give is drawn thicker.
     """
     estimate, middle = entry.estimate, _HEIGHT / 2
     if math.isnan(estimate.value):
         return Markup("")
     low, high = (scale.place(end) for end in _ends(estimate))
     at = scale.place(estimate.value)
-    share = share_of_test_set(entry)
-    inner_low, inner_high = at - share * (at - low), at + share * (high - at)
+    inner_low, inner_high = low, high
+    if entry.training_deviation:
+        limits = metric_of(estimate.name).limits
+        alone = Uncertainty(entry.test_deviation**2).interval(
+            estimate.value, estimate.level, limits
+        )
+        inner_low, inner_high = (scale.place(end) for end in alone)
     return Markup(
         '<svg class="bar" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'aria-hidden="true" focusable="false">'
@@ -64,14 +70,6 @@ def error_bar(entry: Entry, scale: Scale) -> Markup:
         inner_high=inner_high,
         at=at,
     )
-
-
-def share_of_test_set(entry: Entry) -> float:
-    """Return which part of the standard error of a result the test set alone gives, 0 to 1."""
-    training = entry.training_deviation
-    if not training:
-        return 1.0
-    return entry.test_deviation / math.hypot(entry.test_deviation, training)
 
 
 def _ends(estimate: Estimate) -> tuple[float, float]:

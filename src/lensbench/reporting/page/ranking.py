@@ -11,7 +11,7 @@ from markupsafe import Markup
 from lensbench.comparison.compare import Comparison, Entry, Pair
 from lensbench.evaluation.estimate import Estimate
 from lensbench.figures.pairwise import p_text
-from lensbench.reporting.page.errorbars import Scale, error_bar, share_of_test_set
+from lensbench.reporting.page.errorbars import Scale, error_bar
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,5 @@ def _parts(entry: Entry) -> str:
         return ""
     return (
         f"standard error: {entry.test_deviation:.4f} of the test set, "
-        f"{entry.training_deviation:.4f} of training ({len(entry.runs)} seeds); the test set's "
-        f"share is {share_of_test_set(entry):.0%} of the width"
+        f"{entry.training_deviation:.4f} of training ({len(entry.runs)} seeds)"
     )
