@@ -90,6 +90,17 @@ def test_what_cannot_be_classified_is_named_and_costs_nothing_else(trained, tmp_
     assert "left out: tile/cut.npy" in said
 
 
+def test_no_images_at_a_time_are_refused(trained, tmp_path):
+    with pytest.raises(lensbench.LensbenchError, match="1 image or more at a time, not 0"):
+        lensbench.predict(
+            trained / "runs/tiny/weights.safetensors",
+            trained / "data",
+            tmp_path / "out.csv",
+            batch_size=0,
+        )
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_nothing_to_classify_is_an_error(trained, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(lensbench.LensbenchError, match="no images found"):

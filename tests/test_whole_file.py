@@ -1,11 +1,13 @@
 """A file appears whole or not at all."""
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lensbench.whole_file import written_whole
+from lensbench.whole_file import write_whole, written_whole
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -46,6 +48,24 @@ def test_what_cannot_take_its_place_is_removed(tmp_path):
     with pytest.raises(OSError, match="directory"):
         in_the_place_of_a_folder()
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_pipe_is_written_to_and_a_link_stays_one(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_text)
+        write_whole(pipe, "whole")
+        assert read.result(timeout=20) == "whole"
+    assert pipe.is_fifo()
+
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "a.json"
+    target.write_text("old")
+    (tmp_path / "a.json").symlink_to(target)
+    write_whole(tmp_path / "a.json", "new")
+    assert (tmp_path / "a.json").is_symlink()
+    assert target.read_text() == "new"
 
 
 OTHER = """

@@ -15,8 +15,11 @@ DefaultSplit = Literal["halved", "sealed", "stratified", "given"]
 SplitConvention = Literal[DefaultSplit, "kfold", "csv"]
 """How the images are divided; `data.split.make_split` says what each name means."""
 
-AcceptableFinding = Literal["contradiction", "leak", "near-contradiction", "near-leak"]
-"""Errors of a data set with which a model could be trained, but not honestly tested."""
+AcceptableFinding = Literal[
+    "contradiction", "leak", "near-contradiction", "near-leak", "folder-without-images"
+]
+"""Errors of a data set with which a model could be trained; whether its test is honest then, who
+accepts them has to know."""
 
 Selection = Literal["all", "greedy"]
 """Who is a member of an ensemble: every candidate, or whom `evaluation.ensemble` selects."""

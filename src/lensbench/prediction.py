@@ -57,8 +57,11 @@ def classify(
 
     Raises:
         DatasetError: There are no images.
-        ConfigError: Oblong images have no such views, or the machine lacks what was asked for.
+        ConfigError: Oblong images have no such views, there is less than one image at a time, or
+            the machine lacks what was asked for.
     """
+    if batch_size < 1:
+        raise ConfigError(f"1 image or more at a time, not {batch_size}")
     _, height, width = classifier.preprocess.image_shape
     if views == "d4" and height != width:
         raise ConfigError(f"images of {height} x {width} pixels cannot be turned by 90 degrees")

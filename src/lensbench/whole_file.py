@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +13,19 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Let a file take the place of `path` as soon as it is written; an error leaves all as it was.
 
     Args:
-        path: The file that shall appear. Its folder is made.
+        path: The file that shall appear. Its folder is made. A link stays one; a pipe or a device
+            is written to as it is.
 
     Yields:
-        Where to write it: beside `path`, under a name that no other process writes to.
+        Where to write it: beside `path`, under a name that nobody else writes to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
+    path = path.resolve()
+    # Not the number of the process, which is another one's on another machine.
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
         partial.replace(path)

@@ -702,6 +702,24 @@ def test_the_lock_of_a_killed_process_is_cleared_away(tmp_path, name):
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_a_folder_in_a_place_that_cannot_be_written_is_one_s_own_to_write(tmp_path, monkeypatch):
+    """Such as one that is mounted; root may write anywhere, so the answer is made up."""
+    out = tmp_path / "mounted"
+    out.mkdir()
+    held = []
+    complete = write._complete
+
+    def watched(*arguments):
+        held.append({path.name for path in (*out.glob(".*"), *tmp_path.glob(".*"))})
+        complete(*arguments)
+
+    monkeypatch.setattr(write.os, "access", lambda path, _: path != tmp_path)
+    monkeypatch.setattr(write, "_complete", watched)
+    make(out)
+    assert held == [{".lock"}]
+    assert not list(out.glob(".*"))
+
+
 @each_format
 def test_a_place_that_cannot_be_written_is_named(tmp_path, name):
     (tmp_path / "file").write_text("mine")

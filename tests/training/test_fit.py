@@ -1,6 +1,8 @@
 """Fitting: what repeats, what is kept, what is predicted."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -310,6 +312,24 @@ def test_no_prediction_is_rounded_to_tf32(pack, tmp_path, monkeypatch):
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+NEWER = """
+import torch
+from lensbench.training.float32 import exact_float32
+torch.backends.cuda.matmul.fp32_precision = "tf32"
+with exact_float32():
+    assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="this torch has it not yet"
+)
+def test_the_newer_setting_of_precision_serves_as_well():
+    """In a process of its own, since torch allows no mixture."""
+    subprocess.run([sys.executable, "-c", NEWER], check=True)
 
 
 def test_clipped_gradients_have_the_norm_that_the_recipe_allows():

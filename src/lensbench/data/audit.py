@@ -338,8 +338,8 @@ def _left_out(catalogue: Catalogue) -> Iterator[Finding]:
             code="folder-without-images",
             severity="error",
             message=f"{names} would be class folders, but hold none of "
-            f"{', '.join(sorted(SUFFIXES))}: their {len(apart)} files would be missing; convert "
-            "them, or move the folders elsewhere",
+            f"{', '.join(sorted(SUFFIXES))}: their {len(apart)} files would be missing. Convert "
+            "them; if they are something else, move the folders, or accept them",
             ids=tuple(apart),
         )
     if catalogue.empty:

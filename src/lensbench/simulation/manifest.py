@@ -16,6 +16,9 @@ _GENERATOR = 3
 HALF_WRITTEN = "manifest.tmp"
 """What a manifest is called until it is whole."""
 
+LOCK = ".lock"
+"""What the lock of a data set is called if it lies within."""
+
 _ABOUT_THE_PROGRAM = "lensbench_version"
 
 
@@ -41,7 +44,7 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 
 def is_unused(folder: Path) -> bool:
     """Return whether a folder is empty, or all but: the first manifest was cut off in writing."""
-    return all(file.name == HALF_WRITTEN for file in folder.iterdir())
+    return all(file.name in (HALF_WRITTEN, LOCK) for file in folder.iterdir())
 
 
 def parse(text: bytes | str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -19,7 +20,7 @@ from lensbench.simulation.block import Block, blocks_of
 from lensbench.simulation.draw import PARTITIONS
 from lensbench.simulation.engine import chosen_device, images_of, n_workers, spread_over
 from lensbench.simulation.folder import Folder
-from lensbench.simulation.manifest import manifest_of
+from lensbench.simulation.manifest import LOCK, manifest_of
 from lensbench.simulation.population import CLASSES, Population
 from lensbench.simulation.stack import SUFFIXES, Stack
 from lensbench.simulation.tables import rows_of, write_tables
@@ -168,13 +169,16 @@ def _target(out: Path, population: Population) -> Target:
 def _alone(out: Path) -> Iterator[None]:
     """Keep other processes from writing the same data set.
 
-    The lock lies beside the data set, where every machine that could write it sees it.
+    The lock lies beside the data set, where every machine that could write it sees it, or in it if
+    nothing can be written beside it, as in a folder that is mounted.
 
     Raises:
         DatasetError: One does already, or nothing can be written there.
     """
     place = out.resolve()
     path = place.with_name(f".{place.name}.lock")
+    if place.is_dir() and not os.access(place.parent, os.W_OK):
+        path = place / LOCK
     lock = filelock.FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,11 +16,31 @@ def exact_float32() -> Iterator[None]:
     products. With its 10 bits of mantissa, scores would be those of no other device, and more of
     them equal.
     """
-    convolutions, products = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
+    try:
+        with _exact_products():
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+@contextlib.contextmanager
+def _exact_products() -> Iterator[None]:
+    try:
+        before = torch.get_float32_matmul_precision()
+    except (
+        RuntimeError
+    ):  # the program has used the newer setting, with which torch refuses this one
+        newer = torch.backends.cuda.matmul
+        before, newer.fp32_precision = newer.fp32_precision, "ieee"
+        try:
+            yield
+        finally:
+            newer.fp32_precision = before
+        return
     torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = convolutions
-        torch.set_float32_matmul_precision(products)
+        torch.set_float32_matmul_precision(before)

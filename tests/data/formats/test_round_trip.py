@@ -232,6 +232,21 @@ def test_a_lone_fits_image_called_image_wins_over_its_planes():
     np.testing.assert_array_equal(decode(content, "x.fits").pixels, [red, blue])
 
 
+@pytest.mark.parametrize("codec", ["RICE_1", "GZIP_2", "PLIO_1"])
+@pytest.mark.parametrize("name", ["SCI", "IMAGE"])
+def test_fits_planes_beside_the_image_may_be_compressed_anyhow(name, codec):
+    """Nobody inflates them."""
+    image = np.random.default_rng(2).normal(size=(120, 110)).astype(np.float32)
+    plane = np.random.default_rng(3).integers(0, 4, (120, 110)).astype(np.int32)
+    planes = [fits.CompImageHDU(plane, name=one, compression_type=codec) for one in ("DQ", "WHT")]
+    for chosen in (
+        fits.ImageHDU(image, name=name),
+        fits.CompImageHDU(image, name=name, compression_type="GZIP_2", quantize_level=0),
+    ):
+        decoded = decode(files.fits_file(fits.PrimaryHDU(), chosen, *planes), "x.fits")
+        np.testing.assert_array_equal(decoded.pixels[0], image)
+
+
 def test_fits_is_scaled_as_its_header_says():
     hdu = fits.PrimaryHDU(np.arange(30, dtype=np.int16).reshape(6, 5))
     content = files.fits_file(hdu)

@@ -77,7 +77,12 @@ def _decoded(hdus: fits.HDUList, stored: fits.HDUList) -> Decoded:
     """Decode a file that was opened, and also opened with its tiles left in their tables."""
     images = _images(hdus)
     require_affordable((len(images), *images[0].shape), _WIDEST_SAMPLE)
-    _require_safe_tiles(stored, images)
+    tiled = [
+        table
+        for hdu, table in zip(hdus, stored, strict=True)
+        if "ZIMAGE" in table.header and any(hdu is image for image in images)
+    ]
+    _require_safe_tiles(tiled, images)
     pixels = np.stack([hdu.data for hdu in images])  # in native byte order
     header = as_texts(_cards(hdus))
     return Decoded(channels_first(pixels[0]) if len(pixels) == 1 else pixels, 1.0, header)
@@ -108,10 +113,15 @@ def _require_whole(stored: fits.HDUList, content: bytes) -> None:
         raise ImageFault("unreadable", f"damaged after HDU {len(stored) - 1}")
 
 
-def _require_safe_tiles(stored: fits.HDUList, images: list[fits.ImageHDU]) -> None:
-    """Refuse tiles that inflate to more than the images, and codecs that damage can crash."""
+def _require_safe_tiles(tiled: list[fits.BinTableHDU], images: list[fits.ImageHDU]) -> None:
+    """Refuse tiles that inflate to more than the images, and codecs that damage can crash.
+
+    Args:
+        tiled: The tables of those images that are tiles; nobody inflates others.
+        images: What is decoded.
+    """
     room = sum(math.prod(hdu.shape) for hdu in images) * _WIDEST_SAMPLE
-    for table in (hdu for hdu in stored if "ZIMAGE" in hdu.header):
+    for table in tiled:
         codec = table.header["ZCMPTYPE"]
         if codec not in _CODECS:
             raise ImageFault("unreadable", f"compression {codec}; use RICE_1 or GZIP_2")
