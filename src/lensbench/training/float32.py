@@ -29,9 +29,8 @@ def exact_float32() -> Iterator[None]:
 def _exact_products() -> Iterator[None]:
     try:
         before = torch.get_float32_matmul_precision()
-    except (
-        RuntimeError
-    ):  # the program has used the newer setting, with which torch refuses this one
+    except RuntimeError:
+        # The program has used the newer setting, and torch allows no mixture.
         newer = torch.backends.cuda.matmul
         before, newer.fp32_precision = newer.fp32_precision, "ieee"
         try:
