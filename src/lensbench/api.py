@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -400,47 +399,21 @@ def evaluate(
         ConfigError: Two models have the same name, or there is no such metric.
         ComparisonError: They are of different examples.
     """
-    from lensbench.comparison.compare import rank
-    from lensbench.comparison.judged import judged_from
-    from lensbench.evaluation.estimate import undefined_silenced
-    from lensbench.evaluation.evaluate import evaluate as evaluate_predictions
-    from lensbench.runs.compose import foreign_record
-    from lensbench.runs.foreign import read_predictions
+    from lensbench.judging import judge_files
 
     files = [_named_file(str(one)) for one in _each(predictions)]
     if not files:
         raise ConfigError("there are no predictions to judge")
     require_apart(name for name, _ in files)
     _require_run_names(name for name, _ in files)
-    made = []
-    for name, path in files:
-        read = read_predictions(path, Path(labels) if labels is not None else None, scores)
-        store = RunStore(Path(out) if out is not None else path.parent, name)
-        with undefined_silenced():
-            evaluation = evaluate_predictions(read, judge)
-        record = foreign_record(
-            name,
-            source=f"file {path.name}",
-            evaluation=evaluation,
-            file=os.path.relpath(store.predictions("test"), store.record.parent),
-        )
-        made.append((store, record, read))
-    places = [store.record for store, _, _ in made] if out is not None else [p for _, p in files]
-    comparison = rank(
-        [
-            judged_from(record, place, read)
-            for place, (_, record, read) in zip(places, made, strict=True)
-        ],
-        judge,
-        metric,
+    return judge_files(
+        files,
+        Path(out) if out is not None else None,
+        labels=Path(labels) if labels is not None else None,
+        scores=scores,
+        metric=metric,
+        judge=judge,
     )
-    if out is not None:
-        for store, _, _ in made:
-            store.require_foreign()
-        for store, record, read in made:
-            read.save(store.predictions("test"))
-            store.finish(record)
-    return comparison
 
 
 def ensemble(
@@ -475,13 +448,7 @@ def ensemble(
         ConfigError: There is no such run or metric, or the name is taken or cannot be one.
         ComparisonError: Members are of different validation or test images.
     """
-    from lensbench.comparison.candidates import find_candidates
-    from lensbench.comparison.compare import rank
-    from lensbench.comparison.judged import judged_from
-    from lensbench.evaluation.ensemble import fit_ensemble
-    from lensbench.evaluation.estimate import undefined_silenced
-    from lensbench.evaluation.evaluate import evaluate as evaluate_predictions
-    from lensbench.runs.compose import ensemble_record, ensemble_summary
+    from lensbench.judging import make_ensemble
 
     places = _named(paths)
     if out is None and not places[0].is_dir():
@@ -490,30 +457,9 @@ def ensemble(
         store = RunStore(Path(out) if out is not None else places[0], run_name(name))
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    store.require_room_for_ensemble()
-    candidates, left_out = find_candidates(_records(places, NATIVE), store, members)
-    validation = {one.run.name: one.validation for one in candidates}
-    temperatures = {one.run.name: one.temperature for one in candidates}
-    fitted = fit_ensemble(validation, temperatures, select)
-
-    judged = [one.run for one in candidates]
-    test = fitted.predict({run.name: run.predictions for run in judged if run.predictions})
-    with undefined_silenced():
-        evaluation = evaluate_predictions(test, judge)
-    made = {"validation": fitted.predict(validation, "validation images"), "test": test}
-    chosen = [run for run in judged if fitted.weights[run.name]]
-    summary = ensemble_summary(
-        fitted, select, left_out, {run.test_fingerprint for run in chosen} - {None}
+    summary, comparison = make_ensemble(
+        _records(places, NATIVE), store, members=members, select=select, metric=metric, judge=judge
     )
-    record = ensemble_record(
-        name,
-        summary,
-        [run.record for run in chosen],
-        evaluation,
-        {part: store.predictions(part).name for part in made},
-    )
-    comparison = rank([*judged, judged_from(record, store.record, test)], judge, metric)
-    store.put_ensemble(record, made)
     return EnsembleResult(summary, store.record, comparison)
 
 

@@ -1,0 +1,127 @@
+"""Predictions that no run has made, of other programs and ensembles, judged like those of runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from lensbench.comparison.candidates import find_candidates
+from lensbench.comparison.compare import Comparison, rank
+from lensbench.comparison.judged import judged_from
+from lensbench.config import JudgeSpec, Selection
+from lensbench.evaluation.ensemble import fit_ensemble
+from lensbench.evaluation.estimate import undefined_silenced
+from lensbench.evaluation.evaluate import evaluate
+from lensbench.runs.compose import ensemble_record, ensemble_summary, foreign_record
+from lensbench.runs.foreign import Scores, read_predictions
+from lensbench.runs.record import EnsembleSummary
+from lensbench.runs.store import RunStore
+
+
+def judge_files(
+    files: Sequence[tuple[str, Path]],
+    out: Path | None,
+    *,
+    labels: Path | None,
+    scores: Scores,
+    metric: str,
+    judge: JudgeSpec,
+) -> Comparison:
+    """Judge the predictions in files, and keep a record of each if `out` is given.
+
+    Nothing is written before all of them are judged and ranked.
+
+    Args:
+        files: Name and place of each.
+        out: Folder for the records.
+        labels: The labels of `.npy` files.
+        scores: What the scores are.
+        metric: What to rank by.
+        judge: Level of the intervals and of the ties, and resamples of the bootstrap.
+
+    Raises:
+        RecordError: A file does not hold predictions, or `out` holds another run of its name.
+        ConfigError: There is no such metric.
+        ComparisonError: They are of different examples.
+    """
+    made = []
+    for name, path in files:
+        predictions = read_predictions(path, labels, scores)
+        store = RunStore(out or path.parent, name)
+        with undefined_silenced():
+            evaluation = evaluate(predictions, judge)
+        record = foreign_record(
+            name,
+            source=f"file {path.name}",
+            evaluation=evaluation,
+            file=os.path.relpath(store.predictions("test"), store.record.parent),
+        )
+        made.append((store, path if out is None else store.record, record, predictions))
+    comparison = rank(
+        [judged_from(record, place, predictions) for _, place, record, predictions in made],
+        judge,
+        metric,
+    )
+    if out is not None:
+        for store, *_ in made:
+            store.require_foreign()
+        for store, _, record, predictions in made:
+            predictions.save(store.predictions("test"))
+            store.finish(record)
+    return comparison
+
+
+def make_ensemble(
+    records: Sequence[Path],
+    store: RunStore,
+    *,
+    members: Sequence[str],
+    select: Selection,
+    metric: str,
+    judge: JudgeSpec,
+) -> tuple[EnsembleSummary, Comparison]:
+    """Fit an ensemble to validation predictions, put its test predictions together and rank it.
+
+    Args:
+        records: Of the runs that may be members.
+        store: Of the ensemble.
+        members: Names of those that shall be (none: all that may).
+        select: How they are weighted.
+        metric: What to rank by.
+        judge: Level of the intervals and of the ties, and resamples of the bootstrap.
+
+    Returns:
+        What it consists of, and its comparison with all candidates.
+
+    Raises:
+        RecordError: Fewer than two runs may be members, one that was named may not, or something
+            else lies where the ensemble would.
+        ConfigError: There is no such run or metric, or the name is taken.
+        ComparisonError: Members are of different validation or test images.
+    """
+    store.require_room_for_ensemble()
+    candidates, left_out = find_candidates(records, store, members)
+    validation = {one.run.name: one.validation for one in candidates}
+    temperatures = {one.run.name: one.temperature for one in candidates}
+    fitted = fit_ensemble(validation, temperatures, select)
+
+    judged = [one.run for one in candidates]
+    test = fitted.predict({run.name: run.predictions for run in judged if run.predictions})
+    with undefined_silenced():
+        evaluation = evaluate(test, judge)
+    made = {"validation": fitted.predict(validation, "validation images"), "test": test}
+    chosen = [run for run in judged if fitted.weights[run.name]]
+    summary = ensemble_summary(
+        fitted, select, left_out, {run.test_fingerprint for run in chosen} - {None}
+    )
+    record = ensemble_record(
+        store.name,
+        summary,
+        [run.record for run in chosen],
+        evaluation,
+        {part: store.predictions(part).name for part in made},
+    )
+    comparison = rank([*judged, judged_from(record, store.record, test)], judge, metric)
+    store.put_ensemble(record, made)
+    return summary, comparison
