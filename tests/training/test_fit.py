@@ -14,7 +14,7 @@ from lensbench.config import MachineSpec
 from lensbench.errors import ConfigError, TrainingError
 from lensbench.evaluation.auc import one_vs_rest
 from lensbench.training import module, progress
-from lensbench.training.fit import fit, predict
+from lensbench.training.fit import predict
 from lensbench.training.module import Training
 
 from .tiny import CPU, network, nothing_global_changed, recipe, run
@@ -116,20 +116,8 @@ def test_predictions_do_not_depend_on_the_batch_size(pack, tmp_path):
 def test_a_missing_accelerator_is_an_error(pack, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    rows = np.arange(60)
     with pytest.raises(ConfigError, match="gpu"):
-        fit(
-            network(),
-            pack,
-            rows,
-            rows,
-            recipe(),
-            machine=MachineSpec(accelerator="gpu"),
-            seed=0,
-            folder=tmp_path,
-            cache=tmp_path / "execution.json",
-            label="t",
-        )
+        run(pack, tmp_path, recipe(), network(), MachineSpec(accelerator="gpu"))
 
 
 @pytest.mark.parametrize("is_disabled", [False, True])
@@ -273,18 +261,7 @@ def test_predictions_are_made_in_float32(pack, tmp_path, monkeypatch, clip):
     classifier = network()
     machine = MachineSpec(accelerator="cpu", precision="bf16-mixed", memory_format="contiguous")
     rows = np.arange(60)
-    fitted = fit(
-        classifier,
-        pack,
-        rows[:40],
-        rows[40:],
-        plan,
-        machine=machine,
-        seed=1,
-        folder=tmp_path,
-        cache=tmp_path / "cache.json",
-        label="t",
-    )
+    fitted = run(pack, tmp_path / "fit", plan, classifier, machine)
     assert fitted.execution.precision == "bf16-mixed"
     (logits,) = predict(classifier, pack, rows, plan, machine)
     wanted = classifier.eval()(torch.from_numpy(pack.stored)).detach().numpy()

@@ -33,12 +33,6 @@ class OneVsRest:
         """The mean over classes."""
         return float(self.values.mean())
 
-    @property
-    def macro_influence(self) -> Floats:
-        """(N,) the influence of each example on the mean over classes."""
-        mean: Floats = self.influence.mean(axis=1)
-        return mean
-
 
 def one_vs_rest(labels: Integers, scores: Floats) -> OneVsRest:
     """Compute every class's AUC with the influence of each example on it.
