@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TypeVar
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensbench.errors import ConfigError
+from lensbench.freed_memory import keep_freed_memory
 from lensbench.simulation.block import Block
 from lensbench.simulation.population import Population
 
@@ -20,10 +19,6 @@ _LEAST_PER_PROCESS = 300
 
 # Enough to draw parameters and noise as fast as a GPU takes them.
 _N_GPU_THREADS = 8
-
-# Of malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 2**28
 
 _Result = TypeVar("_Result")
 
@@ -86,18 +81,11 @@ def _alone(work: Callable[[Block], _Result], block: Block) -> _Result:
 
 @cache
 def settle_in() -> None:
-    """Make this process a good worker on one core.
-
-    The C library of Linux gives memory back to the system after each image and has to ask for it
-    again for the next, which takes a third of the time; here it may keep it.
-    """
+    """Make this process a good worker on one core; asking for memory would take a third of it."""
     import torch
 
     torch.set_num_threads(1)
-    if platform.libc_ver()[0] == "glibc":
-        c_library = ctypes.CDLL(None)
-        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-            c_library.mallopt(parameter, _KEPT_BYTES)
+    keep_freed_memory()
 
 
 def chosen_device(name: str) -> str:

@@ -14,6 +14,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lensbench.config import MachineSpec, Precision
 from lensbench.data.batches import Batch
 from lensbench.errors import ConfigError
+from lensbench.freed_memory import freed_memory_kept
 from lensbench.training.float32 import exact_float32
 from lensbench.training.module import Training
 from lensbench.training.quiet import quiet
@@ -121,7 +122,7 @@ def random_batch(
 
 @contextlib.contextmanager
 def left_alone(machine: MachineSpec) -> Iterator[torch.device]:
-    """Set threads and cuDNN for a machine, and give them and random numbers back as they were.
+    """Set threads, cuDNN and memory for a machine; give them, and random numbers, back after that.
 
     Yields:
         The device of the machine.
@@ -137,7 +138,10 @@ def left_alone(machine: MachineSpec) -> Iterator[torch.device]:
     if machine.threads is not None:
         torch.set_num_threads(machine.threads)
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with (
+            freed_memory_kept() if device.type == "cpu" else contextlib.nullcontext(),
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+        ):
             yield device
     finally:
         torch.set_num_threads(threads)
