@@ -40,8 +40,9 @@ from lensbench.recipes import CONTRACT
 from lensbench.reporting.page.page import write_page
 from lensbench.runs.compose import completed_record
 from lensbench.runs.environment import describe_environment
+from lensbench.runs.layout import find_records
 from lensbench.runs.record import SplitSummary
-from lensbench.runs.store import RunStore, find_records
+from lensbench.runs.store import RunStore
 
 CLASSES = ("no", "sphere", "vort")
 JUDGE = JudgeSpec(n_resamples=100)

@@ -3,6 +3,7 @@
 import csv
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,24 +16,30 @@ from lensbench.outcome import Predictions
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run on images of 32 pixels, whose test images were seen from eight sides."""
+    """Two runs on images of 32 pixels, and their ensemble; `tiny` was tested from eight sides."""
     root = tmp_path_factory.mktemp("trained")
     rng = np.random.default_rng(0)
     for partition, n_images in {"train": 12, "val": 8}.items():
-        for name in ("no", "sphere", "vort"):
+        for power, name in enumerate(("no", "sphere", "vort"), start=1):
             (root / "data" / partition / name).mkdir(parents=True)
             for i in range(n_images):
-                np.save(root / f"data/{partition}/{name}/{i}.npy", rng.random((1, 32, 32)))
-    lensbench.run(
-        DataSpec(path=root / "data", cache=root / "cache"),
-        "tiny=timm/test_resnet",
-        recipe="quick",
-        epochs=1,
-        test_time_augmentation="d4",
-        pretrained=False,
-        out=root / "runs",
-        say=lambda _: None,
-    )
+                image = rng.random((1, 32, 32)) ** power
+                np.save(root / f"data/{partition}/{name}/{i}.npy", image)
+    for name, changes in {
+        "tiny": {"test_time_augmentation": "d4"},
+        "unturned": {"symmetry": "flips"},
+    }.items():
+        lensbench.run(
+            DataSpec(path=root / "data", cache=root / "cache"),
+            f"{name}=timm/test_resnet",
+            recipe="quick",
+            epochs=4,
+            pretrained=False,
+            out=root / "runs",
+            say=lambda _: None,
+            **changes,
+        )
+    lensbench.ensemble([root / "runs"], root / "elsewhere", select="all")
     return root
 
 
@@ -45,7 +52,12 @@ def read(path) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize(
-    ("views", "kept"), [("none", "predictions_test_single_view"), ("d4", "predictions_test")]
+    ("views", "kept"),
+    [
+        ("none", "predictions_test_single_view"),
+        ("d4", "predictions_test"),
+        ("auto", "predictions_test"),
+    ],
 )
 def test_it_says_of_the_test_images_what_the_run_said(trained, tmp_path, views, kept):
     found = lensbench.predict(
@@ -58,9 +70,46 @@ def test_it_says_of_the_test_images_what_the_run_said(trained, tmp_path, views, 
     rows = read(tmp_path / "new" / "out.csv")
     assert len(rows) == 60
     assert not found.faults
+    assert not found.notes
     expected = Predictions.load(trained / "runs/tiny" / f"{kept}.npz")
     for name, probabilities in zip(expected.ids.tolist(), expected.probabilities, strict=True):
         np.testing.assert_allclose(rows[name], probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+@pytest.mark.parametrize("run", ["runs/unturned", "elsewhere/Ensemble"])
+def test_records_of_runs_and_ensembles_will_do(trained, tmp_path, run, part):
+    lensbench.predict(trained / run / "record.json", trained / "data", tmp_path / "out.csv")
+    rows = read(tmp_path / "out.csv")
+    expected = Predictions.load(trained / run / f"predictions_{part}.npz")
+    for name, probabilities in zip(expected.ids.tolist(), expected.probabilities, strict=True):
+        np.testing.assert_allclose(rows[name], probabilities, atol=1e-6)
+
+
+def test_turned_images_are_not_shown_to_who_never_saw_any(trained, tmp_path, capsys):
+    weights, images = trained / "runs/unturned/weights.safetensors", trained / "data/val"
+    lensbench.predict(weights, images, tmp_path / "once.csv")
+    asked = ["--test-time-augmentation", "d4", "--out", str(tmp_path / "d4.csv")]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["predict", str(weights), str(images), *asked])
+    assert ended.value.code == 0
+    assert "test-time augmentation is left out" in capsys.readouterr().out
+    assert (tmp_path / "d4.csv").read_bytes() == (tmp_path / "once.csv").read_bytes()
+
+
+def test_an_ensemble_of_runs_that_were_made_anew_is_refused(trained, tmp_path):
+    for part in ("runs", "elsewhere"):
+        shutil.copytree(trained / part, tmp_path / part)
+    record = tmp_path / "elsewhere/Ensemble/record.json"
+    validation = tmp_path / "runs/tiny/predictions_validation.npz"
+    known = Predictions.load(validation)
+    replace(known, logits=2 * known.logits).save(validation)
+    with pytest.raises(lensbench.LensbenchError, match=r"is not the run that .* was made of"):
+        lensbench.predict(record, trained / "data", tmp_path / "out.csv")
+    shutil.rmtree(tmp_path / "runs/tiny")
+    with pytest.raises(lensbench.LensbenchError, match=r"tiny/record\.json"):
+        lensbench.predict(record, trained / "data", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_what_cannot_be_classified_is_named_and_costs_nothing_else(trained, tmp_path, capsys):

@@ -30,8 +30,8 @@ from lensbench.errors import LensbenchError
 from lensbench.evaluation.estimate import Estimate
 from lensbench.outcome import Predictions
 from lensbench.recipes import RECIPES
+from lensbench.runs.layout import contract_layout
 from lensbench.runs.record import RunRecord
-from lensbench.runs.store import contract_layout
 from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, list_models
 
 __all__ = [

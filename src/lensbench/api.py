@@ -17,6 +17,7 @@ from lensbench.choices import (
     require_apart,
 )
 from lensbench.config import (
+    AskedViews,
     DataSpec,
     JudgeSpec,
     MachineSpec,
@@ -25,13 +26,13 @@ from lensbench.config import (
     RunConfig,
     Selection,
     SplitSpec,
-    Views,
     run_name,
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.estimate import MACRO_AUC
 from lensbench.recipes import recipe_for
-from lensbench.runs.store import NATIVE, Layout, RunStore, find_records, load_predictions
+from lensbench.runs.layout import NATIVE, Layout, find_records
+from lensbench.runs.store import RunStore, load_predictions
 from lensbench.zoo.names import resolve
 
 if TYPE_CHECKING:
@@ -615,38 +616,42 @@ def predict(
     images: str | Path,
     out: str | Path = "predictions.csv",
     *,
-    test_time_augmentation: Views = "none",
+    test_time_augmentation: AskedViews = "auto",
     machine: MachineSpec = MachineSpec(),
     batch_size: int = 64,
 ) -> Classified:
-    """Classify images that nobody has labelled with a trained classifier.
+    """Classify images that nobody has labelled with a trained classifier, or an ensemble.
 
     Args:
-        weights: What `run` keeps of a classifier, such as `runs/ResNet18/weights.safetensors`.
+        weights: What `run` keeps of a classifier, such as `runs/ResNet18/weights.safetensors`, or
+            the record of a run or an ensemble, such as `runs/Ensemble/record.json`.
         images: Folder or archive of images of the shape that it was trained on; folders in it mean
             nothing.
         out: CSV file with a row for each image that could be classified, by name: its id, and the
             probability of each class.
         test_time_augmentation: `d4` takes the mean over the eight flips and quarter turns of an
-            image, as a classifier that was trained on them should.
+            image, unless the classifier was not trained on them; `auto` does so if its test did,
+            `none` looks at each image once.
         machine: Where to compute.
         batch_size: Images at a time.
 
     Raises:
         WeightsError: The weights are missing, damaged or of somebody else.
+        RecordError: Nothing was trained for the record, or a member of the ensemble is no longer
+            the run that it was made of.
         DatasetError: There are no images.
-        ConfigError: The images are oblong, or the machine lacks what was asked for.
+        ConfigError: There is less than one image at a time, or the machine lacks what was asked
+            for.
     """
     from lensbench.data.sources.open import open_source
-    from lensbench.prediction import classify
+    from lensbench.prediction import classify, load_members
     from lensbench.reporting.csv_table import write_probabilities_csv
-    from lensbench.zoo.build import load_classifier
 
     found = classify(
-        load_classifier(Path(weights)),
+        load_members(Path(weights)),
         open_source(Path(images)),
         machine,
-        views=test_time_augmentation,
+        test_time_augmentation=test_time_augmentation,
         batch_size=batch_size,
     )
     write_probabilities_csv(found.classes, found.probabilities, Path(out))

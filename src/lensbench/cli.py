@@ -18,6 +18,7 @@ from lensbench import api
 from lensbench.choices import checked
 from lensbench.config import (
     AcceptableFinding,
+    AskedViews,
     DataSpec,
     JudgeSpec,
     MachineSpec,
@@ -26,7 +27,6 @@ from lensbench.config import (
     RunConfig,
     Selection,
     SplitSpec,
-    Views,
 )
 from lensbench.errors import ConfigError, LensbenchError
 from lensbench.evaluation.estimate import MACRO_AUC
@@ -494,18 +494,18 @@ def predict(
     weights: tyro.conf.Positional[Path],
     images: tyro.conf.Positional[Path],
     out: Path = Path("predictions.csv"),
-    test_time_augmentation: Views = "none",
+    test_time_augmentation: AskedViews = "auto",
     machine: MachineSpec = MachineSpec(),
     batch_size: int = 64,
 ) -> int:
     """Classify images that nobody has labelled. The exit status is 1 if some cannot be.
 
     Args:
-        weights: The .safetensors file of a run.
+        weights: The .safetensors file of a run, or the record.json of a run or an ensemble.
         images: Folder or archive of images of the shape that it was trained on.
         out: CSV file for the probability of each class, a row an image.
         test_time_augmentation: d4 takes the mean over the eight flips and quarter turns of an
-            image, as a classifier that was trained on them should.
+            image, unless the classifier was not trained on them; auto does so if its test did.
         batch_size: Images at a time.
     """
     found = api.predict(
@@ -516,6 +516,8 @@ def predict(
         machine=machine,
         batch_size=batch_size,
     )
+    for note in found.notes:
+        _say(note)
     for name, fault in found.faults.items():
         _say(f"left out: {name}: {fault}")
     _say(f"{len(found.probabilities):,} images classified: {out}")

@@ -30,6 +30,7 @@ Normalisation = Literal["none", "imagenet"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 MemoryFormat = Literal["contiguous", "channels-last"]
 Views = Literal["none", "d4"]
+AskedViews = Literal["auto"] | Views
 
 DATASET_URL = "https://drive.google.com/file/d/1ZEyNMEO43u3qhJAwJeBZxFBEYc_pVYZQ/view"
 """Where DeepLense publishes the archive of Common Test I."""

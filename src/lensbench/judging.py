@@ -113,7 +113,11 @@ def make_ensemble(
     made = {"validation": fitted.predict(validation, "validation images"), "test": test}
     chosen = [run for run in judged if fitted.weights[run.name]]
     summary = ensemble_summary(
-        fitted, select, left_out, {run.test_fingerprint for run in chosen} - {None}
+        fitted,
+        select,
+        {run.name: os.path.relpath(run.path, store.record.parent) for run in judged},
+        left_out,
+        {run.test_fingerprint for run in chosen} - {None},
     )
     record = ensemble_record(
         store.name,

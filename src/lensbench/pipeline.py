@@ -16,12 +16,13 @@ from lensbench.evaluation.evaluate import evaluate, require_class_names
 from lensbench.outcome import Predictions
 from lensbench.runs.compose import completed_record
 from lensbench.runs.environment import describe_environment
+from lensbench.runs.identity import Fingerprints
 from lensbench.runs.record import RunRecord, SplitSummary
-from lensbench.runs.store import Fingerprints, RunStore
+from lensbench.runs.store import RunStore
 from lensbench.training.fit import fit, predict
 from lensbench.training.views import refusal
 from lensbench.zoo.build import build
-from lensbench.zoo.classifier import Classifier
+from lensbench.zoo.classifier import Classifier, Symmetry
 from lensbench.zoo.count import cost_of
 from lensbench.zoo.weights import fingerprint as fingerprint_of_file
 from lensbench.zoo.weights import save_weights
@@ -158,7 +159,7 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
 
 def degraded(config: RunConfig, data: Prepared) -> tuple[str, ...]:
     """Return a line for each wish of the recipe that cannot be met with these images."""
-    reason = refusal(config.recipe, data.pack.image_shape)
+    reason = refusal(Symmetry.of(config.recipe), data.pack.image_shape)
     return () if reason is None else (reason,)
 
 

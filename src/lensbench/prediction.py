@@ -1,26 +1,47 @@
-"""A trained classifier on images that nobody has labelled."""
+"""A trained classifier, or an ensemble of several, on images that nobody has labelled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
-from lensbench.config import MachineSpec, Views
+from lensbench.config import AskedViews, MachineSpec
 from lensbench.data.formats.decode import suffix_of
 from lensbench.data.formats.fault import ImageFault
 from lensbench.data.sources.source import Source
 from lensbench.data.survey import read_image
-from lensbench.errors import ConfigError, DatasetError
+from lensbench.errors import ConfigError, DatasetError, RecordError
+from lensbench.evaluation.ensemble import calibrated_loss
+from lensbench.runs.record import EnsembleMember, RunRecord
+from lensbench.runs.store import load_predictions
 from lensbench.training.float32 import exact_float32
 from lensbench.training.steps import left_alone
-from lensbench.training.views import d4_views
-from lensbench.zoo.classifier import Classifier
+from lensbench.training.views import refusal, views
+from lensbench.zoo.build import load_classifier
+from lensbench.zoo.classifier import Classifier, Symmetry
+
+
+@dataclass(frozen=True)
+class Member:
+    """A classifier, and its part in the mean of several.
+
+    Attributes:
+        classifier: Trained.
+        temperature: By which its logits are divided first.
+        weight: Of its probabilities; those of all members have the sum 1.
+    """
+
+    classifier: Classifier
+    temperature: float = 1.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -31,55 +52,123 @@ class Classified:
         classes: K names.
         probabilities: By the name of the image, (K,) float64.
         faults: By the name of each image that could not be classified, why.
+        notes: What was asked for and not done, and why.
     """
 
     classes: tuple[str, ...]
     probabilities: Mapping[str, NDArray[np.float64]]
     faults: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def load_members(path: Path) -> tuple[Member, ...]:
+    """Load a classifier, or all members of an ensemble.
+
+    Args:
+        path: Weights of a run, or the record of a run or an ensemble.
+
+    Raises:
+        WeightsError: Weights are missing, damaged or of somebody else.
+        RecordError: The record cannot be read, or nothing was trained for it; or the run of a
+            member is no longer the one that the ensemble was made of.
+    """
+    if path.suffix != ".json":
+        return (Member(load_classifier(path)),)
+    record = RunRecord.read(path)
+    if record.ensemble is None:
+        return (Member(_classifier_of(record, path)),)
+    return tuple(_load_member(member, path) for member in record.ensemble.members)
+
+
+def _load_member(member: EnsembleMember, ensemble: Path) -> Member:
+    if member.record is None:
+        raise RecordError(f"{ensemble} does not say where its members lie: make it anew")
+    path = ensemble.parent / member.record
+    record = RunRecord.read(path)
+    validation = load_predictions(record, path, "validation")
+    if validation is None or not math.isclose(
+        calibrated_loss(validation, member.temperature), member.validation_log_loss, rel_tol=1e-6
+    ):
+        raise RecordError(f"{path} is not the run that {ensemble} was made of: make it anew")
+    return Member(_classifier_of(record, path), member.temperature, member.weight)
+
+
+def _classifier_of(record: RunRecord, path: Path) -> Classifier:
+    files = record.lensbench.files if record.lensbench is not None else {}
+    if "weights" not in files:
+        raise RecordError(f"{path} has no weights: nothing was trained for it here")
+    return load_classifier(path.parent / files["weights"])
 
 
 def classify(
-    classifier: Classifier,
+    members: Sequence[Member],
     source: Source,
     machine: MachineSpec,
     *,
-    views: Views = "none",
+    test_time_augmentation: AskedViews = "auto",
     batch_size: int = 64,
 ) -> Classified:
     """Classify all images of a source, in float32, each read once.
 
     Args:
-        classifier: Takes images of one shape; those of others are faults.
+        members: One classifier, or an ensemble; of the same classes. Images of another shape than
+            theirs are faults.
         source: Its folders mean nothing.
         machine: Where to compute.
-        views: `d4` takes the mean probability over the eight flips and quarter turns of an image.
+        test_time_augmentation: `d4` takes the mean probability over the eight flips and quarter
+            turns of an image, unless that would harm; `auto` does it if the test of this classifier
+            did.
         batch_size: Images at a time.
 
     Raises:
         DatasetError: There are no images.
-        ConfigError: Oblong images have no such views, there is less than one image at a time, or
-            the machine lacks what was asked for.
+        ConfigError: There is less than one image at a time, or the machine lacks what was asked
+            for.
+        RecordError: Members are of different classes or shapes of images.
     """
+    first = members[0].classifier
+    shape = first.preprocess.image_shape
+    for other in (member.classifier for member in members):
+        if (other.classes, other.preprocess.image_shape) != (first.classes, shape):
+            raise RecordError(
+                f"{first.name} and {other.name} are of different classes or shapes of images"
+            )
     if batch_size < 1:
         raise ConfigError(f"1 image or more at a time, not {batch_size}")
-    _, height, width = classifier.preprocess.image_shape
-    if views == "d4" and height != width:
-        raise ConfigError(f"images of {height} x {width} pixels cannot be turned by 90 degrees")
     names = [name for name in source.names() if suffix_of(name)]
     if not names:
         raise DatasetError(f"{source.path}: no images found")
     found: dict[str, NDArray[np.float64]] = {}
     faults: dict[str, str] = {}
-    images = _usable(source, names, classifier.preprocess.image_shape, faults)
+    images = _usable(source, names, shape, faults)
+    asked = [_asked(member.classifier, test_time_augmentation) for member in members]
+    refusals = dict.fromkeys(reason for one in asked if (reason := refusal(one, shape)))
     with left_alone(machine) as device, exact_float32(), torch.inference_mode():
-        classifier.eval().to(device)
+        for member in members:
+            member.classifier.eval().to(device)
         while batch := dict(islice(images, batch_size)):
             pixels = torch.from_numpy(np.stack([*batch.values()])).to(device)
-            seen = d4_views(pixels) if views == "d4" else [pixels]
-            logits = torch.stack([classifier(view) for view in seen]).cpu().double()
-            found.update(zip(batch, logits.softmax(dim=2).mean(dim=0).numpy(), strict=True))
-        classifier.cpu()
-    return Classified(classifier.classes, found, faults)
+            parts = [
+                member.weight * _probabilities(member, views(pixels, one))
+                for member, one in zip(members, asked, strict=True)
+            ]
+            found.update(zip(batch, torch.stack(parts).sum(dim=0).numpy(), strict=True))
+        for member in members:
+            member.classifier.cpu()
+    return Classified(first.classes, found, faults, tuple(refusals))
+
+
+def _asked(classifier: Classifier, test_time_augmentation: AskedViews) -> Symmetry:
+    if test_time_augmentation == "auto":
+        return classifier.symmetry
+    return replace(classifier.symmetry, test_time_augmentation=test_time_augmentation)
+
+
+def _probabilities(member: Member, views_of_batch: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return (B, K) float64 on the CPU: the mean over the views, then calibrated."""
+    logits = torch.stack([member.classifier(view) for view in views_of_batch]).cpu().double()
+    mean = logits.log_softmax(dim=2).logsumexp(dim=0)
+    return (mean / member.temperature).softmax(dim=1)
 
 
 def _usable(

@@ -39,8 +39,8 @@ from lensbench.reporting.page.results import interval, number
 from lensbench.reporting.page.thinning import LOWEST_FPR, ThinCurve, thinned
 from lensbench.runs.compose import foreign_record
 from lensbench.runs.cost import Costs
+from lensbench.runs.layout import find_records
 from lensbench.runs.record import RunRecord
-from lensbench.runs.store import find_records
 
 from .page_runs import (
     CLASSES,

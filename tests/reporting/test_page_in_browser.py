@@ -17,7 +17,7 @@ from lensbench.comparison.compare import compare
 from lensbench.config import DataSpec
 from lensbench.data.pack import fingerprint, open_or_build_pack
 from lensbench.reporting.page.page import write_page
-from lensbench.runs.store import find_records
+from lensbench.runs.layout import find_records
 
 from .page_runs import CLASSES, QUICK_JUDGE, image_ids, store_run
 

@@ -14,8 +14,8 @@ from lensbench.comparison.compare import compare
 from lensbench.reporting import plots
 from lensbench.reporting.markdown import escaped
 from lensbench.reporting.report import write_full_report, write_report
+from lensbench.runs.layout import find_records
 from lensbench.runs.record import RunRecord
-from lensbench.runs.store import find_records
 
 from .builders import make_comparison, make_record
 from .page_runs import QUICK_JUDGE, correlated, store_run

@@ -1,4 +1,4 @@
-"""Where files go, and what state a run is in."""
+"""Where files lie, what state a run is in, and which runs are the same."""
 
 import json
 import subprocess
@@ -13,15 +13,10 @@ from lensbench.errors import RecordError
 from lensbench.recipes import CONTRACT
 from lensbench.runs.compose import failed_record
 from lensbench.runs.environment import cpu_name, describe_environment
+from lensbench.runs.identity import Fingerprints, differ_in_seed_alone
+from lensbench.runs.layout import NATIVE, contract_layout, find_records
 from lensbench.runs.record import RunRecord, SplitSummary, TestResults
-from lensbench.runs.store import (
-    NATIVE,
-    Fingerprints,
-    RunStore,
-    contract_layout,
-    differ_in_seed_alone,
-    find_records,
-)
+from lensbench.runs.store import RunStore
 from lensbench.version import VERSION
 from lensbench.whole_file import write_whole
 
@@ -186,7 +181,8 @@ def elsewhere(store: RunStore, then: str) -> subprocess.CompletedProcess[str]:
     code = f"""
 import os
 from pathlib import Path
-from lensbench.runs.store import Layout, RunStore
+from lensbench.runs.layout import Layout
+from lensbench.runs.store import RunStore
 with RunStore(Path({str(store.root)!r}), {store.name!r}, {store.layout!r}).alone() as is_alone:
     {then}
 """

@@ -7,6 +7,7 @@ import torch
 from lensbench.config import Recipe
 from lensbench.recipes import CONTRACT, LENSBENCH, QUICK
 from lensbench.training.views import d4_views, refusal, views
+from lensbench.zoo.classifier import Symmetry
 
 
 def recipe(**changes) -> Recipe:
@@ -46,7 +47,7 @@ def test_views_are_a_group():
 
 def test_the_image_alone_is_one_view():
     images = torch.rand(2, 1, 6, 6)
-    (only,) = views(images, recipe(test_time_augmentation="none"))
+    (only,) = views(images, Symmetry.of(recipe(test_time_augmentation="none")))
     assert only is images
 
 
@@ -62,11 +63,12 @@ def test_the_image_alone_is_one_view():
     ],
 )
 def test_views_are_refused_where_they_would_harm(plan, shape, reason):
-    told = refusal(plan, shape)
+    symmetry = Symmetry.of(plan)
+    told = refusal(symmetry, shape)
     assert told is None if reason is None else reason in told
-    assert len(views(torch.rand(2, *shape), plan)) == (8 if reason is None else 1)
+    assert len(views(torch.rand(2, *shape), symmetry)) == (8 if reason is None else 1)
 
 
 def test_nothing_is_refused_that_was_not_wanted():
-    assert refusal(CONTRACT, (1, 150, 150)) is None
-    assert refusal(QUICK, (1, 150, 151)) is None
+    assert refusal(Symmetry.of(CONTRACT), (1, 150, 150)) is None
+    assert refusal(Symmetry.of(QUICK), (1, 150, 151)) is None

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.backends import mha
 from torch.nn import functional
 
-from lensbench.zoo.classifier import Classifier
+from lensbench.zoo.classifier import Classifier, Symmetry
 from lensbench.zoo.count import cost_of, count_multiply_adds
 from lensbench.zoo.names import CONTRACT_MODELS, ModelName
 from lensbench.zoo.preprocess import Preprocess, View
@@ -56,7 +56,9 @@ class _MultiheadAttention(nn.Module):
 def _wrapped(network: nn.Module, image_shape: tuple[int, int, int]) -> Classifier:
     view = View(None, 1 if image_shape[0] == 1 else 3, "none", "none", "none")
     preprocess = Preprocess(image_shape, view, image_shape[1:])
-    return Classifier(ModelName("timm", "made_up"), ("a", "b"), preprocess, network, "none")
+    symmetry = Symmetry(knows_d4=False, test_time_augmentation="none")
+    name = ModelName("timm", "made_up")
+    return Classifier(name, ("a", "b"), preprocess, network, symmetry, "none")
 
 
 def _flat(layer: nn.Module) -> nn.Module:

@@ -21,8 +21,8 @@ from lensbench.errors import ComparisonError, RecordError
 from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
 from lensbench.evaluation.matching import difference
 from lensbench.evaluation.metrics import metric_of
+from lensbench.runs.identity import differ_in_seed_alone
 from lensbench.runs.record import RunRecord
-from lensbench.runs.store import differ_in_seed_alone
 
 __all__ = ["Comparison", "Entry", "Pair", "compare", "rank"]
 

@@ -171,6 +171,11 @@ def greedy_counts(log_likelihoods: Floats, n_rounds: int = N_ROUNDS) -> Integers
     return counts
 
 
+def calibrated_loss(predictions: Predictions, temperature: float) -> float:
+    """Return the log loss, in nats, of one candidate alone with its logits / temperature."""
+    return -float(_of_label(predictions, temperature).mean())
+
+
 def _of_label(predictions: Predictions, temperature: float) -> Floats:
     """Return (N,) the logarithm of the calibrated probability of each label."""
     logs = log_softmax(_scaled(predictions, temperature), axis=1)

@@ -35,8 +35,9 @@ from lensbench.figures import (
 )
 from lensbench.outcome import Predictions
 from lensbench.reporting.calibrated import calibrated
+from lensbench.runs.layout import file_name, run_figure_names
 from lensbench.runs.record import RunRecord, TestResults
-from lensbench.runs.store import file_name, load_predictions, run_figure_names
+from lensbench.runs.store import load_predictions
 
 _Data = TypeVar("_Data", RunRecord, Comparison, Predictions)
 

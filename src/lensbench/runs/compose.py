@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lensbench.config import RunConfig, Selection
@@ -104,6 +104,7 @@ def foreign_record(name: str, source: str, evaluation: Evaluation, file: str) ->
 def ensemble_summary(
     ensemble: Ensemble,
     selection: Selection,
+    records: Mapping[str, str],
     left_out: tuple[str, ...],
     test_fingerprints: set[str | None],
 ) -> EnsembleSummary:
@@ -112,6 +113,7 @@ def ensemble_summary(
     Args:
         ensemble: Fitted.
         selection: How its members were selected.
+        records: Where the record of each candidate lies, relative to that of the ensemble.
         left_out: A line for each record that could be no candidate.
         test_fingerprints: All that its members know.
     """
@@ -126,6 +128,7 @@ def ensemble_summary(
                 weight=weight,
                 temperature=ensemble.temperatures[name],
                 validation_log_loss=ensemble.losses[name],
+                record=records[name],
             )
             for name, weight in ensemble.weights.items()
         ),

@@ -122,6 +122,8 @@ class EnsembleMember(_Part):
     """By which its logits are divided first."""
     validation_log_loss: float
     """Of it alone, in nats, after that."""
+    record: str | None = None
+    """Where its record lies, relative to that of the ensemble."""
 
 
 class EnsembleSummary(_Part):

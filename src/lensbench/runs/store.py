@@ -1,9 +1,8 @@
-"""Where the files of a run lie, and what state a run is in."""
+"""The files of a run, and what state it is in."""
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import tempfile
 import time
@@ -11,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import filelock
 from pydantic import BaseModel, ValidationError
@@ -19,60 +18,12 @@ from pydantic import BaseModel, ValidationError
 from lensbench.config import RunConfig
 from lensbench.errors import RecordError
 from lensbench.outcome import Predictions
-from lensbench.runs.record import Provenance, RunRecord, faults
+from lensbench.runs.identity import Fingerprints, as_it_ran, known_of, same_run
+from lensbench.runs.layout import NATIVE, PREDICTED, Layout, run_figure_names
+from lensbench.runs.record import RunRecord, faults
 from lensbench.whole_file import write_whole
 
 State = Literal["new", "finished", "interrupted", "failed", "changed"]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """File names relative to the store's root; `{name}` is the name of the run."""
-
-    record: str = "{name}/record.json"
-    weights: str = "{name}/weights.safetensors"
-    predictions: str = "{name}/predictions_{part}.npz"
-    split: str = "{name}/split"
-    work: str = "{name}/unfinished"
-    lock: str = "{name}/training.lock"
-    run_figures: str = "{name}"
-    comparison: str = "."
-    csv: str = "comparison.csv"
-
-
-NATIVE = Layout()
-
-PREDICTED = ("validation", "test", "validation_single_view", "test_single_view")
-"""Predictions that a run may leave. Those of a single view are from the image alone; the others are
-means over its views, if there are several."""
-
-
-def contract_layout(results: str, weights: str, split: str, csv: str) -> Layout:
-    """Return the contract's file names, in folders of the given names.
-
-    Figures lie directly in the root, as the contract's document shows them.
-    """
-    return Layout(
-        record=f"{results}/results_{{name}}.json",
-        weights=f"{weights}/best_model_{{name}}.safetensors",
-        predictions=f"{results}/predictions_{{part}}_{{name}}.npz",
-        split=split,
-        work=f"{weights}/unfinished_{{name}}",
-        lock=f"{weights}/training_{{name}}.lock",
-        run_figures=".",
-        comparison=".",
-        csv=csv,
-    )
-
-
-class Fingerprints(NamedTuple):
-    """What tells that images, parts and a file of weights are the same as before."""
-
-    data: str
-    """Of the names, labels and pixels of all images."""
-    split: str
-    weights: str | None = None
-    """Of the file that training starts from; None without one."""
 
 
 class _Start(BaseModel):
@@ -145,11 +96,11 @@ class RunStore:
             if not _is_whole(self.record):
                 return "changed"
             record = RunRecord.read(self.record)
-            known_run = _as_it_ran(record)
-            if record.lensbench is None or known_run is None or not _same_run(known_run, config):
+            known_run = as_it_ran(record)
+            if record.lensbench is None or known_run is None or not same_run(known_run, config):
                 return "changed"
             if record.is_completed:
-                known = _known_of(record.lensbench)
+                known = known_of(record.lensbench)
                 return "finished" if fingerprints in (None, known) else "changed"
         if not _is_whole(self._start):
             return "changed"
@@ -157,7 +108,7 @@ class RunStore:
         if start is None:
             return "failed" if self.record.exists() else "new"
         same_data = fingerprints in (None, start.fingerprints)
-        if not (same_data and _same_run(start.run, config)):
+        if not (same_data and same_run(start.run, config)):
             return "changed"
         return "failed" if self.record.exists() else "interrupted"
 
@@ -303,25 +254,6 @@ class RunStore:
         return self.root / template.format(name=self.name, **names)
 
 
-def run_figure_names(name: str) -> dict[str, str]:
-    """Return the contract's names for the figures of one run, by what they show."""
-    kinds = ("confusion_matrix", "roc_curve", "training_history")
-    return {kind: file_name(kind, name) for kind in kinds}
-
-
-def file_name(*parts: str) -> str:
-    """Return the name of a figure; a record from elsewhere may be called anything."""
-    return re.sub(r"[^\w .+()-]", "_", "_".join(parts)) + ".png"
-
-
-def find_records(root: Path, layout: Layout = NATIVE) -> list[Path]:
-    """Return the records below a root, sorted; `root` may also be a folder of records itself."""
-    pattern = Path(layout.record.replace("{name}", "*"))
-    base = Path(pattern.anchor) if pattern.is_absolute() else root
-    found = set(base.glob(str(pattern.relative_to(pattern.anchor))))
-    return sorted(found | set(root.glob("results_*.json")))
-
-
 def load_predictions(record: RunRecord, path: Path, part: str) -> Predictions | None:
     """Load the predictions that a record names; None for a record that has none.
 
@@ -331,30 +263,6 @@ def load_predictions(record: RunRecord, path: Path, part: str) -> Predictions | 
     if record.lensbench is None or part not in record.lensbench.files:
         return None
     return Predictions.load(path.parent / record.lensbench.files[part])
-
-
-def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:
-    """Whether two records are of runs with different seeds, of equal settings and on equal images.
-
-    On what and how steps were computed may differ.
-    """
-    ours, theirs = one.lensbench, other.lensbench
-    if ours is None or theirs is None or ours.run is None or theirs.run is None:
-        return False
-    if ours.run.seed == theirs.run.seed:
-        return False
-    run = theirs.run.model_copy(update={"name": ours.run.name, "seed": ours.run.seed})
-    return _known_of(ours) == _known_of(theirs) and _defining(ours.run) == _defining(run)
-
-
-def _known_of(ours: Provenance) -> tuple[str | None, ...]:
-    """Return the `Fingerprints` of a run, as far as its record has them."""
-    from_file = ours.run is not None and ours.run.model.weights is not None
-    return (
-        ours.data_fingerprint,
-        ours.split.fingerprint if ours.split else None,
-        ours.weights_used.rpartition(":")[2] if from_file and ours.weights_used else None,
-    )
 
 
 def _is_whole(path: Path) -> bool:
@@ -372,37 +280,3 @@ def _is_whole(path: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _as_it_ran(record: RunRecord) -> RunConfig | None:
-    """Return the settings of a run, with the precision that was chosen for it if it was chosen."""
-    ours = record.lensbench
-    if ours is None or ours.run is None or ours.environment is None:
-        return None
-    machine = ours.run.machine.model_copy(update={"precision": ours.environment.precision})
-    return ours.run.model_copy(update={"machine": machine})
-
-
-def _same_run(one: RunConfig, other: RunConfig) -> bool:
-    """Whether one run has the weights and predictions that another asks for, but for rounding.
-
-    Where the images and a file of weights lie is no part of that, since their fingerprints are
-    compared as well. Nor is on what and how steps are computed, unless a precision is asked for.
-    """
-    precision = other.machine.precision
-    return precision in ("auto", one.machine.precision) and _defining(one) == _defining(other)
-
-
-def _defining(config: RunConfig) -> dict[str, Any]:
-    settings = config.model_dump(
-        mode="json",
-        exclude={
-            "data": True,
-            "group": True,
-            "judge": True,
-            "machine": True,
-            "model": {"weights"},
-            "recipe": {"expected", "mixed_precision"},
-        },
-    )
-    return settings | {"starts_from_file": config.model.weights is not None}

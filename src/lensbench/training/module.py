@@ -23,6 +23,7 @@ from lensbench.training.augment import augment
 from lensbench.training.float32 import exact_float32
 from lensbench.training.schedule import cosine, optimizer_for
 from lensbench.training.views import views
+from lensbench.zoo.classifier import Symmetry
 
 _N_MOVES = 64
 """Moves of averaged weights in as many steps as they reach back. More of them change the mean of
@@ -217,7 +218,8 @@ class Training(lightning.LightningModule):
     def predict_step(self, batch: Batch, _: int) -> torch.Tensor:
         """Return the logits of one batch, (V, B, K) float32 on the CPU, of each of V views."""
         # One view after another: eight at once would take eight times the memory.
-        logits = [self.classifier(view) for view in views(batch[0], self.recipe)]
+        seen = views(batch[0], Symmetry.of(self.recipe))
+        logits = [self.classifier(view) for view in seen]
         return torch.stack(logits).float().cpu()
 
     def on_train_batch_end(self, *_: Any) -> None:

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import torch
 
-from lensbench.config import Recipe
+from lensbench.zoo.classifier import Symmetry
 
 
-def views(images: torch.Tensor, recipe: Recipe) -> list[torch.Tensor]:
-    """Return the views of a batch that a recipe predicts from, the batch itself first.
+def views(images: torch.Tensor, symmetry: Symmetry) -> list[torch.Tensor]:
+    """Return the views of a batch that a classifier predicts from, the batch itself first.
 
     Args:
         images: (B, C, H, W).
-        recipe: Its `test_time_augmentation`, unless that is refused.
+        symmetry: Its `test_time_augmentation`, unless that is refused.
     """
-    if recipe.test_time_augmentation == "none" or refusal(recipe, tuple(images.shape[1:])):
+    if symmetry.test_time_augmentation == "none" or refusal(symmetry, tuple(images.shape[1:])):
         return [images]
     return list(d4_views(images))
 
 
-def refusal(recipe: Recipe, image_shape: tuple[int, ...]) -> str | None:
-    """Say why a recipe's test-time augmentation is not done; None if it is, or is not wanted.
+def refusal(symmetry: Symmetry, image_shape: tuple[int, ...]) -> str | None:
+    """Say why test-time augmentation is not done; None if it is, or is not wanted.
 
     Args:
-        recipe: How a classifier is trained and tested.
+        symmetry: What turned images are to a classifier.
         image_shape: (C, H, W).
     """
-    if recipe.test_time_augmentation == "none":
+    if symmetry.test_time_augmentation == "none":
         return None
     height, width = image_shape[-2:]
     if height != width:
@@ -34,7 +34,7 @@ def refusal(recipe: Recipe, image_shape: tuple[int, ...]) -> str | None:
             "test-time augmentation is left out: images of "
             f"{height} x {width} pixels cannot be turned by 90 degrees"
         )
-    if not recipe.knows_d4:
+    if not symmetry.knows_d4:
         return (
             "test-time augmentation is left out: a classifier that is not trained on flips and "
             "quarter turns (--symmetry d4) does worse on turned images"

@@ -12,7 +12,7 @@ import torch
 from lensbench.config import ModelSpec, Recipe
 from lensbench.errors import ModelError, WeightsError
 from lensbench.zoo.adapter import Adapter, Candidate
-from lensbench.zoo.classifier import Classifier
+from lensbench.zoo.classifier import Classifier, Symmetry
 from lensbench.zoo.fetching import Hosts, one_line
 from lensbench.zoo.names import ModelName, resolve
 from lensbench.zoo.preprocess import Preprocess, View
@@ -57,7 +57,9 @@ def build(
     """
     require_weights([model])
     name = resolve(model.identifier)
-    classifier, candidate = _random(name, View.of(recipe), classes, image_shape, seed)
+    classifier, candidate = _random(
+        name, View.of(recipe), Symmetry.of(recipe), classes, image_shape, seed
+    )
     if model.weights is None and not model.pretrained:
         return classifier
     try:
@@ -78,12 +80,13 @@ def load_classifier(path: Path) -> Classifier:
     try:
         name = resolve(about["model"])
         shape = cast("ImageShape", tuple(about["image_shape"]))
-        view, classes = View(**about["view"]), tuple(about["classes"])
+        view, symmetry = View(**about["view"]), Symmetry(**about["symmetry"])
+        classes = tuple(about["classes"])
     except (KeyError, TypeError) as error:
         raise WeightsError(
             f"{path} does not say which classifier it belongs to; build one and use load_weights"
         ) from error
-    classifier, _ = _random(name, view, classes, shape, seed=0)
+    classifier, _ = _random(name, view, symmetry, classes, shape, seed=0)
     load_weights(classifier, path)
     classifier.weights_used = f"file: {path.name} sha256:{fingerprint(path)}"
     return classifier
@@ -115,7 +118,12 @@ def require_weights(models: Iterable[ModelSpec]) -> None:
 
 
 def _random(
-    name: ModelName, view: View, classes: tuple[str, ...], image_shape: ImageShape, seed: int
+    name: ModelName,
+    view: View,
+    symmetry: Symmetry,
+    classes: tuple[str, ...],
+    image_shape: ImageShape,
+    seed: int,
 ) -> tuple[Classifier, Candidate]:
     """Build a classifier with random weights out of the first network that takes the images."""
     if len(classes) < 2:
@@ -130,7 +138,13 @@ def _random(
                 preprocess = Preprocess(image_shape, view, candidate.accepts, pads=candidate.pads)
                 notes = _notes(name, candidate, wanted)
                 classifier = Classifier(
-                    name, classes, preprocess, candidate.network, _random_weights(seed), notes
+                    name,
+                    classes,
+                    preprocess,
+                    candidate.network,
+                    symmetry,
+                    _random_weights(seed),
+                    notes,
                 )
                 reason = _try_out(classifier)
                 if not reason:

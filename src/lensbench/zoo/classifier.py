@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 from torch import Tensor, nn
 
+from lensbench.config import Recipe, Views
 from lensbench.zoo.names import ModelName
 from lensbench.zoo.preprocess import Preprocess
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """What turned images are to a classifier: the part of a recipe that tells how to look at them.
+
+    Attributes are those of `Recipe` with the same names.
+    """
+
+    knows_d4: bool
+    test_time_augmentation: Views
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """Take what a recipe says about it."""
+        return cls(recipe.knows_d4, recipe.test_time_augmentation)
 
 
 class Classifier(nn.Module):
@@ -16,12 +36,14 @@ class Classifier(nn.Module):
         classes: The K class names, in the order of the logits.
         preprocess: From (B, C, H, W) as on disk to what the network sees.
         network: To (B, K) logits.
+        symmetry: What turned images are to it.
         weights_used: Where the initial weights came from.
         notes: What a record should say about how the model was fitted to the images.
 
     Attributes:
         name: As given.
         classes: As given.
+        symmetry: As given.
         weights_used: As given.
         notes: As given.
     """
@@ -32,6 +54,7 @@ class Classifier(nn.Module):
         classes: tuple[str, ...],
         preprocess: Preprocess,
         network: nn.Module,
+        symmetry: Symmetry,
         weights_used: str,
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -40,6 +63,7 @@ class Classifier(nn.Module):
         self.classes = classes
         self.preprocess = preprocess
         self.network = network
+        self.symmetry = symmetry
         self.weights_used = weights_used
         self.notes = notes
 

@@ -48,6 +48,7 @@ def describe(classifier: Classifier) -> dict[str, Any]:
         "classes": classifier.classes,
         "image_shape": classifier.preprocess.image_shape,
         "view": asdict(classifier.preprocess.view),
+        "symmetry": asdict(classifier.symmetry),
         "weights_used": classifier.weights_used,
     }
 
