@@ -1,6 +1,6 @@
 """How fast training is: our loop against the bare step, and against other ways of training.
 
-Usage: python benchmarks/training.py [--parts ways,efficiency,others] [--models ResNet18 ...]
+Usage: python benchmarks/training.py [--parts efficiency,others,ways,memory] [--models ResNet18 ...]
                                      [--seconds 60] [--n-rounds 3] [--out FILE]
 
 - `efficiency`: training images per second of our loop (batches from the pack, augmentation, steps,
@@ -17,6 +17,10 @@ Usage: python benchmarks/training.py [--parts ways,efficiency,others] [--models 
   memory: nothing in the contract changes the usual one.
 - `ways`: precisions that the device has, orders in memory and, if asked for, torch.compile: steps
   of training in turn, of 16 images at most on a CPU, and no whole fits.
+- `memory`: bare steps on a CPU whose freed memory is kept for the next one, as in our fits, over
+  the same with the C library as it is.
+
+Averaged weights of our fits move as often as in 50 epochs of 30,000 images.
 
 What else a machine does makes a loop slower, never faster, so the tables have the ratio of the
 fastest rounds, and beside it the median and the range of the ratios within a round, which tell how
@@ -54,6 +58,7 @@ from torchvision import transforms
 import lensbench
 from lensbench.config import DataSpec, MachineSpec, ModelSpec, Recipe
 from lensbench.data.pack import Pack, open_or_build_pack
+from lensbench.freed_memory import freed_memory_kept
 from lensbench.recipes import CONTRACT, LENSBENCH
 from lensbench.runs.environment import describe_environment
 from lensbench.training.execution import (
@@ -76,6 +81,8 @@ CLASSES = ("no", "sphere", "vort")
 SHAPE = (1, 150, 150)
 SEED = 0
 N_VALIDATION = 32
+N_TRAINED = 50 * 30_000
+"""Images in the steps of a whole fit, to which the pace of averaged weights belongs."""
 N_TURNS = 6
 """Fewest turns of the loop and the bare step; the first one does not count."""
 
@@ -130,8 +137,11 @@ class Setting:
             at_least: Batches, however long they take.
         """
         size = self.recipe.batch_size
-        n_batches = max(min(int(seconds * rate), self.n_images) // size, at_least)
-        return replace(self, n_images=n_batches * size)
+        n_images = size * max(min(int(seconds * rate), self.n_images) // size, at_least)
+        # What averaged weights reach back: a tenth of a whole fit, in units of this short one.
+        average = 0.1 * N_TRAINED / n_images
+        recipe = self.recipe.model_copy(update={"average": average})
+        return replace(self, n_images=n_images, recipe=recipe)
 
     def classifier(self, recipe: Recipe | None = None) -> nn.Module:
         """Return the classifier, with random weights, laid out in memory as all others."""
@@ -180,7 +190,6 @@ def main(
             "batch_size": batch_size,
             "reference_batch_size": batch_size,
             "epochs": 1,
-            "average": 0.1,
         }
     )
     everything = tuple(row.identifier for row in lensbench.CONTRACT_MODELS)
@@ -192,7 +201,7 @@ def main(
             folder / "images", n_train=-(-n_images // 3) + N_VALIDATION, n_val=1, processes=1
         )
         pack = open_or_build_pack(DataSpec(path=files, cache=folder / "cache"))
-        if "efficiency" in parts or "others" in parts:
+        if any(part in parts for part in ("efficiency", "others", "memory")):
             text += _head("measured", "ours", "baseline")
             for name in names:
                 setting = Setting(
@@ -250,6 +259,9 @@ def _lines(setting: Setting, parts: str, seconds: float, n_rounds: int) -> Itera
         yield from efficiency(setting.lasting(seconds, rate, at_least=N_TURNS), step, rate)
     if "others" in parts:
         yield from others(setting.lasting(seconds, rate, at_least=2), n_rounds)
+    if "memory" in parts and setting.device.type == "cpu":
+        n_steps = max(1, int(seconds * rate / setting.recipe.batch_size))
+        yield memory(setting, step, n_steps, n_rounds)
 
 
 def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Iterator[Line]:
@@ -351,6 +363,20 @@ def others(setting: Setting, n_rounds: int) -> Iterator[Line]:
     for name in ways:
         what = f"{setting.model} ({setting.execution}), fit against {name}"
         yield Line(what, rates["ours"], rates[name])
+
+
+def memory(setting: Setting, step: Callable[[], int], n_steps: int, n_rounds: int) -> Line:
+    """Measure bare steps that find the memory of the last one, and steps that do not, in turn."""
+    rates: dict[str, list[float]] = {"kept": [], "given back": []}
+    for _, (name, way) in itertools.product(
+        range(n_rounds),
+        {"kept": freed_memory_kept, "given back": contextlib.nullcontext}.items(),
+    ):
+        with way():
+            _rate(setting, itertools.repeat(step, 2))  # in which the heap grows
+            rates[name].append(_rate(setting, itertools.repeat(step, n_steps)))
+    what = f"{setting.model} ({setting.execution}), steps with freed memory kept over given back"
+    return Line(what, rates["kept"], rates["given back"])
 
 
 def timed_fit(setting: Setting) -> tuple[float, Fit]:
