@@ -13,8 +13,8 @@ Usage: python benchmarks/training.py [--parts efficiency,others,ways,memory] [--
 - `others`: our whole `fit` against three loops on the same files: the contract's way (a file at a
   time through PIL, 8 bits, 224 px, three channels, a DataLoader), a plain Lightning loop with a
   DataLoader, and timm's loader and steps put together as its training script does (the script is
-  no part of its package). Same model, batch, precision and, but for the contract's way, order in
-  memory: nothing in the contract changes the usual one.
+  no part of its package); each in a process of its own. Same model, batch, precision and, but for
+  the contract's way, order in memory: nothing in the contract changes the usual one.
 - `ways`: precisions that the device has, orders in memory and, if asked for, torch.compile: steps
   of training in turn, of 16 images at most on a CPU, and no whole fits.
 - `memory`: bare steps on a CPU whose freed memory is kept for the next one, as in our fits, over
@@ -33,11 +33,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -260,8 +262,7 @@ def _lines(setting: Setting, parts: str, seconds: float, n_rounds: int) -> Itera
     if "others" in parts:
         yield from others(setting.lasting(seconds, rate, at_least=2), n_rounds)
     if "memory" in parts and setting.device.type == "cpu":
-        n_steps = max(1, int(seconds * rate / setting.recipe.batch_size))
-        yield memory(setting, step, n_steps, n_rounds)
+        yield memory(setting.lasting(seconds, rate, at_least=3), n_rounds)
 
 
 def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Iterator[Line]:
@@ -346,37 +347,60 @@ def steps_timed() -> Iterator[Tally]:
 
 
 def others(setting: Setting, n_rounds: int) -> Iterator[Line]:
-    """Measure whole fits and the other ways of training, in turn."""
-    ways: dict[str, Callable[[Setting], float]] = {
-        "the contract's way": contract_way,
-        "Lightning and a DataLoader": lightning_way,
-        "timm's loader and steps": timm_way,
-    }
-    rates: dict[str, list[float]] = {name: [] for name in ("ours", *ways)}
-    for _ in range(n_rounds):
-        seconds, fitted = timed_fit(setting)
-        training = setting.n_images / fitted.timing.n_train_images_per_second
-        validation = fitted.timing.fit_seconds - training
-        rates["ours"].append(setting.n_images / (seconds - validation))
-        for name, way in ways.items():
-            rates[name].append(way(setting))
-    for name in ways:
-        what = f"{setting.model} ({setting.execution}), fit against {name}"
-        yield Line(what, rates["ours"], rates[name])
+    """Measure whole fits and the other ways of training."""
+    ours, *ways = in_turn(setting, n_rounds, our_way, contract_way, lightning_way, timm_way)
+    names = ("the contract's way", "Lightning and a DataLoader", "timm's loader and steps")
+    for name, rates in zip(names, ways, strict=True):
+        yield Line(f"{setting.model} ({setting.execution}), fit against {name}", ours, rates)
 
 
-def memory(setting: Setting, step: Callable[[], int], n_steps: int, n_rounds: int) -> Line:
-    """Measure bare steps that find the memory of the last one, and steps that do not, in turn."""
-    rates: dict[str, list[float]] = {"kept": [], "given back": []}
-    for _, (name, way) in itertools.product(
-        range(n_rounds),
-        {"kept": freed_memory_kept, "given back": contextlib.nullcontext}.items(),
-    ):
-        with way():
-            _rate(setting, itertools.repeat(step, 2))  # in which the heap grows
-            rates[name].append(_rate(setting, itertools.repeat(step, n_steps)))
+def memory(setting: Setting, n_rounds: int) -> Line:
+    """Measure bare steps that find the memory of the last one, and steps that do not."""
     what = f"{setting.model} ({setting.execution}), steps with freed memory kept over given back"
-    return Line(what, rates["kept"], rates["given back"])
+    return Line(what, *in_turn(setting, n_rounds, steps_with_memory_kept, plain_steps))
+
+
+def in_turn(
+    setting: Setting, n_rounds: int, *ways: Callable[[Setting], float]
+) -> list[list[float]]:
+    """Return the images per second of each way in each round.
+
+    Each has a process of its own, since memory that one has used makes it faster for the next.
+    """
+    rates: list[list[float]] = [[] for _ in ways]
+    for _, (way, found) in itertools.product(range(n_rounds), zip(ways, rates, strict=True)):
+        context = multiprocessing.get_context("spawn")
+        threads = torch.get_num_threads()
+        with ProcessPoolExecutor(1, context, _settle_in, (threads,)) as process:
+            found.append(process.submit(way, setting).result())
+    return rates
+
+
+def _settle_in(threads: int) -> None:
+    """Make a new process like one that a user has started."""
+    torch.set_num_threads(threads)
+    multiprocessing.set_start_method("fork", force=True)  # of loaders; by default that of its own
+
+
+def our_way(setting: Setting) -> float:
+    """Return images per second of our whole fit, less its validation."""
+    seconds, fitted = timed_fit(setting)
+    training = setting.n_images / fitted.timing.n_train_images_per_second
+    return setting.n_images / (seconds - (fitted.timing.fit_seconds - training))
+
+
+def steps_with_memory_kept(setting: Setting) -> float:
+    """Return images per second of bare steps after which the process keeps the memory."""
+    with freed_memory_kept():
+        return plain_steps(setting)
+
+
+def plain_steps(setting: Setting) -> float:
+    """Return images per second of bare steps."""
+    step = bare_step(setting)
+    _rate(setting, itertools.repeat(step, 3))  # in which the heap grows
+    n_steps = setting.n_images // setting.recipe.batch_size
+    return _rate(setting, itertools.repeat(step, n_steps))
 
 
 def timed_fit(setting: Setting) -> tuple[float, Fit]:
