@@ -20,7 +20,8 @@ Usage: python benchmarks/training.py [--parts efficiency,others,ways,memory] [--
 - `memory`: bare steps on a CPU whose freed memory is kept for the next one, as in our fits, over
   the same with the C library as it is.
 
-Averaged weights of our fits move as often as in 50 epochs of 30,000 images.
+Our fits average weights, which the recipe leaves out, for all that a recipe can ask for; they move
+as often as in 50 epochs of 30,000 images.
 
 What else a machine does makes a loop slower, never faster, so the tables have the ratio of the
 fastest rounds, and beside it the median and the range of the ratios within a round, which tell how
@@ -71,6 +72,7 @@ from lensbench.training.execution import (
     choose_execution,
 )
 from lensbench.training.fit import Fit, fit
+from lensbench.training.memory import PeakMemory
 from lensbench.training.module import Training
 from lensbench.training.steps import left_alone
 from lensbench.zoo.build import build
@@ -119,11 +121,16 @@ class Setting:
     """Its full name."""
     recipe: Recipe
     files: Path
-    pack: Pack
+    data: DataSpec
     n_images: int
     device: torch.device
     execution: Execution
     folder: Path
+
+    @property
+    def pack(self) -> Pack:
+        """All images, opened once in each process."""
+        return _pack(self.data)
 
     @property
     def rows(self) -> np.ndarray:
@@ -140,7 +147,8 @@ class Setting:
         """
         size = self.recipe.batch_size
         n_images = size * max(min(int(seconds * rate), self.n_images) // size, at_least)
-        # What averaged weights reach back: a tenth of a whole fit, in units of this short one.
+        # What averaged weights reach back: a tenth of a whole fit, in units of this short one, and
+        # so more than a recipe could ask for.
         average = 0.1 * N_TRAINED / n_images
         recipe = self.recipe.model_copy(update={"average": average})
         return replace(self, n_images=n_images, recipe=recipe)
@@ -159,8 +167,13 @@ class Setting:
         return torch.autocast(self.device.type, torch.bfloat16)
 
 
+@functools.cache
+def _pack(data: DataSpec) -> Pack:
+    return open_or_build_pack(data)
+
+
 def main(
-    parts: str = "efficiency,others,ways",
+    parts: str = "efficiency,others,ways,memory",
     models: tuple[str, ...] = ("ResNet18", "MobileNetV3-Small"),
     seconds: float = 60,
     n_images: int = 6000,
@@ -179,7 +192,7 @@ def main(
             `efficiency`.
         n_images: At most in each measurement; on a GPU take 30,000.
         batch_size: Images per step.
-        n_rounds: How often each is measured in `others` and `ways`.
+        n_rounds: How often each is measured, but in `efficiency`.
         compiled: Whether `ways` measures torch.compile too; on a CPU that takes minutes.
         threads: CPU threads.
         out: Markdown file for the tables.
@@ -202,12 +215,12 @@ def main(
         files = lensbench.simulate(
             folder / "images", n_train=-(-n_images // 3) + N_VALIDATION, n_val=1, processes=1
         )
-        pack = open_or_build_pack(DataSpec(path=files, cache=folder / "cache"))
+        data = DataSpec(path=files, cache=folder / "cache")
         if any(part in parts for part in ("efficiency", "others", "memory")):
             text += _head("measured", "ours", "baseline")
             for name in names:
                 setting = Setting(
-                    name, recipe, files, pack, n_images, device, _execution(name, recipe), folder
+                    name, recipe, files, data, n_images, device, _execution(name, recipe), folder
                 )
                 for line in _lines(setting, parts, seconds, n_rounds):
                     print(line, flush=True)
@@ -280,7 +293,7 @@ def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Iterat
     n_done, start = 0, time.perf_counter()
     count = Training.on_train_batch_end
 
-    def in_turn(training: Training, *arguments: object) -> None:
+    def then_bare_steps(training: Training, *arguments: object) -> None:
         nonlocal n_done, start
         count(training, *arguments)
         n_done += 1
@@ -293,7 +306,7 @@ def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Iterat
             start = time.perf_counter()
 
     with (
-        mock.patch.object(Training, "on_train_batch_end", in_turn),
+        mock.patch.object(Training, "on_train_batch_end", then_bare_steps),
         steps_timed() as within,
     ):
         seconds, fitted = timed_fit(setting)
@@ -356,29 +369,34 @@ def others(setting: Setting, n_rounds: int) -> Iterator[Line]:
 
 def memory(setting: Setting, n_rounds: int) -> Line:
     """Measure bare steps that find the memory of the last one, and steps that do not."""
-    what = f"{setting.model} ({setting.execution}), steps with freed memory kept over given back"
-    return Line(what, *in_turn(setting, n_rounds, steps_with_memory_kept, plain_steps))
+    kept, given_back = in_turn(setting, n_rounds, steps_with_memory_kept, plain_steps)
+    peaks = [max(peak for _, peak in found) / 1e9 for found in (kept, given_back)]
+    return Line(
+        f"{setting.model} ({setting.execution}), steps with freed memory kept over given back; at "
+        f"most {peaks[0]:.2f} GB over {peaks[1]:.2f}",
+        [rate for rate, _ in kept],
+        [rate for rate, _ in given_back],
+    )
 
 
-def in_turn(
-    setting: Setting, n_rounds: int, *ways: Callable[[Setting], float]
-) -> list[list[float]]:
-    """Return the images per second of each way in each round.
+def in_turn(setting: Setting, n_rounds: int, *ways: Callable[[Setting], T]) -> list[list[T]]:
+    """Return what each way has found in each round.
 
     Each has a process of its own, since memory that one has used makes it faster for the next.
     """
-    rates: list[list[float]] = [[] for _ in ways]
-    for _, (way, found) in itertools.product(range(n_rounds), zip(ways, rates, strict=True)):
+    results: list[list[T]] = [[] for _ in ways]
+    for _, (way, found) in itertools.product(range(n_rounds), zip(ways, results, strict=True)):
         context = multiprocessing.get_context("spawn")
         threads = torch.get_num_threads()
-        with ProcessPoolExecutor(1, context, _settle_in, (threads,)) as process:
+        with ProcessPoolExecutor(1, context, _settle_in, (threads, setting.device)) as process:
             found.append(process.submit(way, setting).result())
-    return rates
+    return results
 
 
-def _settle_in(threads: int) -> None:
-    """Make a new process like one that a user has started."""
+def _settle_in(threads: int, device: torch.device) -> None:
+    """Make a new process like one that a user has started, whose device is awake."""
     torch.set_num_threads(threads)
+    torch.zeros(1, device=device)
     multiprocessing.set_start_method("fork", force=True)  # of loaders; by default that of its own
 
 
@@ -389,18 +407,19 @@ def our_way(setting: Setting) -> float:
     return setting.n_images / (seconds - (fitted.timing.fit_seconds - training))
 
 
-def steps_with_memory_kept(setting: Setting) -> float:
-    """Return images per second of bare steps after which the process keeps the memory."""
+def steps_with_memory_kept(setting: Setting) -> tuple[float, int]:
+    """Return the same as `plain_steps`, after each of which the process keeps the memory."""
     with freed_memory_kept():
         return plain_steps(setting)
 
 
-def plain_steps(setting: Setting) -> float:
-    """Return images per second of bare steps."""
+def plain_steps(setting: Setting) -> tuple[float, int]:
+    """Return images per second of bare steps, and the most bytes that they took."""
+    peak = PeakMemory(nn.Identity(), setting.device)
     step = bare_step(setting)
     _rate(setting, itertools.repeat(step, 3))  # in which the heap grows
     n_steps = setting.n_images // setting.recipe.batch_size
-    return _rate(setting, itertools.repeat(step, n_steps))
+    return _rate(setting, itertools.repeat(step, n_steps)), peak.bytes() or 0
 
 
 def timed_fit(setting: Setting) -> tuple[float, Fit]:
@@ -410,12 +429,12 @@ def timed_fit(setting: Setting) -> tuple[float, Fit]:
         memory_format=setting.execution.memory_format,
         compile="no",
     )
-    classifier = setting.classifier()
+    pack, classifier = setting.pack, setting.classifier()
     with tempfile.TemporaryDirectory(dir=setting.folder) as work:
         start = time.perf_counter()
         fitted = fit(
             classifier,
-            setting.pack,
+            pack,
             setting.rows,
             setting.n_images + np.arange(N_VALIDATION),
             setting.recipe,

@@ -1,63 +1,80 @@
-"""Whether the next step finds the memory of the last one, counted in faults of pages."""
+"""Whether the next step finds the memory of the last one: what a process has after freeing it."""
 
 import platform
-from pathlib import Path
+import subprocess
+import sys
 
 import pytest
-import torch
 
-from lensbench.config import MachineSpec
-from lensbench.freed_memory import freed_memory_kept
-from lensbench.training.steps import left_alone
-
-resource = pytest.importorskip("resource")
 pytestmark = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="another C library gives memory back by itself"
 )
 
-N_BYTES = 2**26
-N_PAGES = N_BYTES // resource.getpagesize()
+# In a process of its own, whose heap nothing else has used.
+SETTING = """
+import resource
+from pathlib import Path
+from lensbench.freed_memory import freed_memory_kept, keep_freed_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+def keeps():
+    before = resident()
+    block = b"1" * 2**28
+    del block
+    return resident() - before > 2**27
+"""
 
 
-def n_faults(n_times: int = 4, n_bytes: int = N_BYTES) -> int:
-    """Fill and free a large block some times; return how many pages the system had to give."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(n_times):
-        torch.empty(n_bytes, dtype=torch.uint8).fill_(1)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-
-def is_given_back() -> bool:
-    """Whether freed blocks go to the system, of a size for which there is no room in the heap."""
-    return n_faults(n_bytes=4 * N_BYTES) > 15 * N_PAGES
-
-
-def n_resident_bytes() -> int:
-    with Path("/proc/self/statm").open() as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+def run(code: str) -> str:
+    command = [sys.executable, "-c", SETTING + code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_freed_memory_is_kept_while_a_block_lasts_and_given_back_after_it():
-    assert is_given_back()
-    before = n_resident_bytes()
+    said = run("""
+start = resident()
+print(keeps())
+with freed_memory_kept():
+    print(keeps())
     with freed_memory_kept():
-        n_faults(20)
-        assert n_faults() < N_PAGES // 10
-        assert n_resident_bytes() - before > N_BYTES // 2
-        with freed_memory_kept():
-            pass
-        assert n_faults() < N_PAGES // 10
-    assert n_resident_bytes() - before < N_BYTES // 2
-    assert is_given_back()
+        pass
+    print(resident() - start > 2**27)  # the outer block lasts
+print(resident() - start < 2**27)
+print(keeps())
+""")
+    assert said.split() == ["False", "True", "True", "True", "False"]
 
 
 def test_it_is_given_back_after_an_error():
-    with pytest.raises(ZeroDivisionError), freed_memory_kept():
+    said = run("""
+try:
+    with freed_memory_kept():
+        keeps()
         raise ZeroDivisionError
-    assert is_given_back()
+except ZeroDivisionError:
+    print(keeps())
+""")
+    assert said == "False\n"
+
+
+def test_a_process_that_keeps_it_for_good_keeps_it_after_blocks():
+    said = run("""
+keep_freed_memory()
+with freed_memory_kept():
+    pass
+print(keeps())
+""")
+    assert said == "True\n"
 
 
 def test_training_on_a_cpu_keeps_it():
-    with left_alone(MachineSpec(accelerator="cpu")):
-        n_faults(20)
-        assert n_faults() < N_PAGES // 10
+    said = run("""
+from lensbench.config import MachineSpec
+from lensbench.training.steps import left_alone
+with left_alone(MachineSpec(accelerator="cpu")):
+    print(keeps())
+print(keeps())
+""")
+    assert said.split() == ["True", "False"]

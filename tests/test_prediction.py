@@ -1,6 +1,7 @@
 """A trained classifier on images without labels."""
 
 import csv
+import json
 import shutil
 import zipfile
 from dataclasses import replace
@@ -10,8 +11,12 @@ import pytest
 
 import lensbench
 from lensbench import cli
-from lensbench.config import DataSpec
+from lensbench.config import DataSpec, MachineSpec
+from lensbench.data.sources.open import open_source
+from lensbench.errors import RecordError
+from lensbench.evaluation.ensemble import mean_prediction
 from lensbench.outcome import Predictions
+from lensbench.prediction import classify, load_members
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +24,12 @@ def trained(tmp_path_factory):
     """Two runs on images of 32 pixels, and their ensemble; `tiny` was tested from eight sides."""
     root = tmp_path_factory.mktemp("trained")
     rng = np.random.default_rng(0)
-    for partition, n_images in {"train": 12, "val": 8}.items():
+    for partition, n_images in {"train": 60, "val": 8}.items():
         for power, name in enumerate(("no", "sphere", "vort"), start=1):
             (root / "data" / partition / name).mkdir(parents=True)
             for i in range(n_images):
-                image = rng.random((1, 32, 32)) ** power
+                # Classes overlap, so that something can be learnt, and not all of it.
+                image = rng.random((1, 32, 32)) ** max(0.2, rng.normal(power, 0.5))
                 np.save(root / f"data/{partition}/{name}/{i}.npy", image)
     for name, changes in {
         "tiny": {"test_time_augmentation": "d4"},
@@ -68,7 +74,7 @@ def test_it_says_of_the_test_images_what_the_run_said(trained, tmp_path, views, 
         batch_size=7,
     )
     rows = read(tmp_path / "new" / "out.csv")
-    assert len(rows) == 60
+    assert len(rows) == 204
     assert not found.faults
     assert not found.notes
     expected = Predictions.load(trained / "runs/tiny" / f"{kept}.npz")
@@ -86,6 +92,45 @@ def test_records_of_runs_and_ensembles_will_do(trained, tmp_path, run, part):
         np.testing.assert_allclose(rows[name], probabilities, atol=1e-6)
 
 
+def test_members_have_their_weights_and_temperatures(trained, tmp_path):
+    members = load_members(trained / "elsewhere/Ensemble")
+    weighted = [replace(member, weight=w) for member, w in zip(members, (0.2, 0.8), strict=True)]
+    found = classify(weighted, open_source(trained / "data/val"), MachineSpec())
+    kept = [
+        Predictions.load(trained / "runs" / member.name / "predictions_test.npz")
+        for member in members
+    ]
+    temperatures = [member.temperature for member in members]
+    assert len(set(temperatures)) == 2
+    expected = mean_prediction(kept, temperatures, [0.2, 0.8])
+    for name, probabilities in zip(expected.ids.tolist(), expected.probabilities, strict=True):
+        of_image = found.probabilities[name.removeprefix("val/")]
+        np.testing.assert_allclose(of_image, probabilities, atol=1e-6)
+
+
+def test_members_of_other_images_make_no_ensemble(trained):
+    first, second = load_members(trained / "elsewhere/Ensemble")
+    second.classifier.classes = ("no", "sphere", "others")
+    with pytest.raises(RecordError, match=r"tiny and unturned are of different classes"):
+        classify([first, second], open_source(trained / "data/val"), MachineSpec())
+
+
+def test_what_nothing_was_trained_for_classifies_nothing(trained, tmp_path):
+    predictions = trained / "runs/tiny/predictions_test.npz"
+    lensbench.evaluate([f"elsewhere={predictions}"], tmp_path)
+    with pytest.raises(RecordError, match=r"record\.json has no weights"):
+        load_members(tmp_path / "elsewhere")
+
+
+def test_an_ensemble_that_does_not_say_where_its_members_lie_is_refused(trained, tmp_path):
+    fields = json.loads((trained / "elsewhere/Ensemble/record.json").read_text())
+    for candidate in fields["lensbench"]["ensemble"]["candidates"]:
+        del candidate["record"]
+    (tmp_path / "record.json").write_text(json.dumps(fields))
+    with pytest.raises(RecordError, match="does not say where its members lie"):
+        load_members(tmp_path)
+
+
 def test_turned_images_are_not_shown_to_who_never_saw_any(trained, tmp_path, capsys):
     weights, images = trained / "runs/unturned/weights.safetensors", trained / "data/val"
     lensbench.predict(weights, images, tmp_path / "once.csv")
@@ -93,7 +138,7 @@ def test_turned_images_are_not_shown_to_who_never_saw_any(trained, tmp_path, cap
     with pytest.raises(SystemExit) as ended:
         cli.main(["predict", str(weights), str(images), *asked])
     assert ended.value.code == 0
-    assert "test-time augmentation is left out" in capsys.readouterr().out
+    assert "weights.safetensors: test-time augmentation is left out" in capsys.readouterr().out
     assert (tmp_path / "d4.csv").read_bytes() == (tmp_path / "once.csv").read_bytes()
 
 

@@ -624,14 +624,15 @@ def predict(
 
     Args:
         weights: What `run` keeps of a classifier, such as `runs/ResNet18/weights.safetensors`, or
-            the record of a run or an ensemble, such as `runs/Ensemble/record.json`.
+            the folder or record of a run or an ensemble, such as `runs/Ensemble`.
         images: Folder or archive of images of the shape that it was trained on; folders in it mean
             nothing.
         out: CSV file with a row for each image that could be classified, by name: its id, and the
             probability of each class.
         test_time_augmentation: `d4` takes the mean over the eight flips and quarter turns of an
             image, unless the classifier was not trained on them; `auto` does so if its test did,
-            `none` looks at each image once.
+            `none` looks at each image once. Take `auto` for ensembles: their temperatures are made
+            for the views of the test.
         machine: Where to compute.
         batch_size: Images at a time.
 

@@ -501,7 +501,7 @@ def predict(
     """Classify images that nobody has labelled. The exit status is 1 if some cannot be.
 
     Args:
-        weights: The .safetensors file of a run, or the record.json of a run or an ensemble.
+        weights: The .safetensors file of a run, or the folder of a run or an ensemble.
         images: Folder or archive of images of the shape that it was trained on.
         out: CSV file for the probability of each class, a row an image.
         test_time_augmentation: d4 takes the mean over the eight flips and quarter turns of an

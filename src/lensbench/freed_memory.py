@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,39 +18,45 @@ from functools import cache
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 
 _holders: set[object] = set()
+_lock = threading.Lock()
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Keep freed memory while a block lasts, and give it back to the system after that.
+    """Keep freed memory while a block lasts; after it, give back what is free then.
 
-    Blocks may lie within each other. Where the C library is not glibc, nothing changes.
+    Blocks may lie within each other and in several threads. After the last one, the C library maps
+    blocks of 32 MiB and more on their own again, as it does by default once many sizes have come
+    and gone. Where it is not glibc, nothing changes.
     """
-    holder = object()
-    keep_freed_memory()
-    _holders.add(holder)
+    holder = _hold()
     try:
         yield
     finally:
-        _holders.discard(holder)
-        if not _holders:
-            _give_back()
+        with _lock:
+            _holders.discard(holder)
+            if not _holders:
+                _give_back()
 
 
 def keep_freed_memory() -> None:
-    """Keep freed memory for as long as this process lives; what `freed_memory_kept` does at first.
+    """Keep freed memory for as long as this process lives; without glibc, do nothing."""
+    _hold()
 
-    Where the C library is not glibc, nothing changes.
-    """
-    if (library := _glibc()) is not None:
-        library.mallopt(_M_MMAP_MAX, 0)
-        library.mallopt(_M_TRIM_THRESHOLD, -1)
+
+def _hold() -> object:
+    holder = object()
+    with _lock:
+        _holders.add(holder)
+        if (library := _glibc()) is not None:
+            library.mallopt(_M_MMAP_MAX, 0)
+            library.mallopt(_M_TRIM_THRESHOLD, -1)
+    return holder
 
 
 def _give_back() -> None:
     if (library := _glibc()) is not None:
         library.mallopt(_M_MMAP_MAX, 65_536)
-        # What the library sets by itself once blocks of many sizes have come and gone.
         library.mallopt(_M_MMAP_THRESHOLD, 2**25)
         library.mallopt(_M_TRIM_THRESHOLD, 2**26)
         library.malloc_trim(0)

@@ -115,7 +115,11 @@ def make_ensemble(
     summary = ensemble_summary(
         fitted,
         select,
-        {run.name: os.path.relpath(run.path, store.record.parent) for run in judged},
+        {
+            # Resolved, since `..` leads elsewhere from the target of a link.
+            run.name: os.path.relpath(run.path.resolve(), store.record.parent.resolve())
+            for run in judged
+        },
         left_out,
         {run.test_fingerprint for run in chosen} - {None},
     )

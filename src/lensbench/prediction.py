@@ -34,11 +34,13 @@ class Member:
     """A classifier, and its part in the mean of several.
 
     Attributes:
+        name: Of its run, or its file.
         classifier: Trained.
         temperature: By which its logits are divided first.
         weight: Of its probabilities; those of all members have the sum 1.
     """
 
+    name: str
     classifier: Classifier
     temperature: float = 1.0
     weight: float = 1.0
@@ -65,32 +67,34 @@ def load_members(path: Path) -> tuple[Member, ...]:
     """Load a classifier, or all members of an ensemble.
 
     Args:
-        path: Weights of a run, or the record of a run or an ensemble.
+        path: Weights of a run; or the record, or the folder, of a run or an ensemble.
 
     Raises:
         WeightsError: Weights are missing, damaged or of somebody else.
         RecordError: The record cannot be read, or nothing was trained for it; or the run of a
             member is no longer the one that the ensemble was made of.
     """
+    if path.is_dir():
+        path = path / "record.json"
     if path.suffix != ".json":
-        return (Member(load_classifier(path)),)
+        return (Member(path.name, load_classifier(path)),)
     record = RunRecord.read(path)
     if record.ensemble is None:
-        return (Member(_classifier_of(record, path)),)
+        return (Member(record.model_desc, _classifier_of(record, path)),)
     return tuple(_load_member(member, path) for member in record.ensemble.members)
 
 
 def _load_member(member: EnsembleMember, ensemble: Path) -> Member:
     if member.record is None:
         raise RecordError(f"{ensemble} does not say where its members lie: make it anew")
-    path = ensemble.parent / member.record
+    path = ensemble.resolve().parent / member.record
     record = RunRecord.read(path)
     validation = load_predictions(record, path, "validation")
     if validation is None or not math.isclose(
         calibrated_loss(validation, member.temperature), member.validation_log_loss, rel_tol=1e-6
     ):
         raise RecordError(f"{path} is not the run that {ensemble} was made of: make it anew")
-    return Member(_classifier_of(record, path), member.temperature, member.weight)
+    return Member(member.name, _classifier_of(record, path), member.temperature, member.weight)
 
 
 def _classifier_of(record: RunRecord, path: Path) -> Classifier:
@@ -116,8 +120,8 @@ def classify(
         source: Its folders mean nothing.
         machine: Where to compute.
         test_time_augmentation: `d4` takes the mean probability over the eight flips and quarter
-            turns of an image, unless that would harm; `auto` does it if the test of this classifier
-            did.
+            turns of an image, unless that would harm; `auto` does it if the test of the classifier
+            did, and only the test's views are what the temperatures of an ensemble are made for.
         batch_size: Images at a time.
 
     Raises:
@@ -126,12 +130,12 @@ def classify(
             for.
         RecordError: Members are of different classes or shapes of images.
     """
-    first = members[0].classifier
-    shape = first.preprocess.image_shape
-    for other in (member.classifier for member in members):
-        if (other.classes, other.preprocess.image_shape) != (first.classes, shape):
+    classes = members[0].classifier.classes
+    shape = members[0].classifier.preprocess.image_shape
+    for one in members:
+        if (one.classifier.classes, one.classifier.preprocess.image_shape) != (classes, shape):
             raise RecordError(
-                f"{first.name} and {other.name} are of different classes or shapes of images"
+                f"{members[0].name} and {one.name} are of different classes or shapes of images"
             )
     if batch_size < 1:
         raise ConfigError(f"1 image or more at a time, not {batch_size}")
@@ -142,7 +146,11 @@ def classify(
     faults: dict[str, str] = {}
     images = _usable(source, names, shape, faults)
     asked = [_asked(member.classifier, test_time_augmentation) for member in members]
-    refusals = dict.fromkeys(reason for one in asked if (reason := refusal(one, shape)))
+    notes = tuple(
+        f"{member.name}: {reason}"
+        for member, one in zip(members, asked, strict=True)
+        if (reason := refusal(one, shape))
+    )
     with left_alone(machine) as device, exact_float32(), torch.inference_mode():
         for member in members:
             member.classifier.eval().to(device)
@@ -155,7 +163,7 @@ def classify(
             found.update(zip(batch, torch.stack(parts).sum(dim=0).numpy(), strict=True))
         for member in members:
             member.classifier.cpu()
-    return Classified(first.classes, found, faults, tuple(refusals))
+    return Classified(classes, found, faults, notes)
 
 
 def _asked(classifier: Classifier, test_time_augmentation: AskedViews) -> Symmetry:

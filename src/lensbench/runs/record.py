@@ -123,7 +123,7 @@ class EnsembleMember(_Part):
     validation_log_loss: float
     """Of it alone, in nats, after that."""
     record: str | None = None
-    """Where its record lies, relative to that of the ensemble."""
+    """Where its record lies, relative to the folder of that of the ensemble; None in older ones."""
 
 
 class EnsembleSummary(_Part):

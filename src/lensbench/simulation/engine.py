@@ -81,7 +81,10 @@ def _alone(work: Callable[[Block], _Result], block: Block) -> _Result:
 
 @cache
 def settle_in() -> None:
-    """Make this process a good worker on one core; asking for memory would take a third of it."""
+    """Make this process a good worker on one core.
+
+    Without kept memory, asking the system for it again would take a third of the time.
+    """
     import torch
 
     torch.set_num_threads(1)

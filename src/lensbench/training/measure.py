@@ -88,8 +88,8 @@ def measure(
         ConfigError: The machine lacks the accelerator that was asked for.
     """
     recipe, batch_size = subject.recipe, subject.recipe.batch_size
+    classifier = subject.build()  # before memory is kept, which would count what that has freed
     with left_alone(machine) as device:
-        classifier = subject.build()
         memory = PeakMemory(classifier, device)
         cost = cost_of(classifier)
         execution.arrange(classifier)

@@ -15,8 +15,9 @@ class PeakMemory:
 
     Made when the network has been built on the CPU, and before it moves to where it works. On a
     GPU these are the bytes that torch has allocated there. On a CPU it is resident memory of the
-    process, whose peak never falls: it is right in a process that has done nothing else before,
-    and is then at least what building the network took. Elsewhere it is unknown.
+    process, what it keeps for later included, whose peak never falls: it is right in a process
+    that has done nothing else before, and is then at least what building the network took.
+    Elsewhere it is unknown.
     """
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:

@@ -122,7 +122,9 @@ def random_batch(
 
 @contextlib.contextmanager
 def left_alone(machine: MachineSpec) -> Iterator[torch.device]:
-    """Set threads, cuDNN and memory for a machine; give them, and random numbers, back after that.
+    """Set threads and cuDNN for a machine, and give them and random numbers back as they were.
+
+    On a CPU, freed memory is kept meanwhile.
 
     Yields:
         The device of the machine.

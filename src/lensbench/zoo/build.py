@@ -84,7 +84,8 @@ def load_classifier(path: Path) -> Classifier:
         classes = tuple(about["classes"])
     except (KeyError, TypeError) as error:
         raise WeightsError(
-            f"{path} does not say which classifier it belongs to; build one and use load_weights"
+            f"{path} does not say which classifier it belongs to and how that is tested (no "
+            f"{error}); build one and use load_weights, or train it anew"
         ) from error
     classifier, _ = _random(name, view, symmetry, classes, shape, seed=0)
     load_weights(classifier, path)
