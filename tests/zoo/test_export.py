@@ -90,6 +90,7 @@ def test_files_say_whose_they_are_and_not_where(small: Make, tmp_path: Path) -> 
             "stretch": "sqrt",
             "normalise": "none",
         },
+        "symmetry": {"knows_d4": True, "test_time_augmentation": "none"},
         "weights_used": "none (random, seed 0)",
     }
     export(classifier, tmp_path / "a.onnx")
