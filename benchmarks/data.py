@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/data.py [--n-images 37500] [--n-fed 30000] [--folder DIR] [--out FILE]
 
-Simulates images of the real format and size (population common-test-1; 37,500 take 7 GB and some
-ten minutes) in a temporary folder, or in one that is kept, and measures each thing against a named
-baseline in the same run. Trains on a GPU, in bf16, if there is one.
+Simulates images of the format and size of Common Test I (population common-test-1; 37,500 take 7 GB
+and some ten minutes) in a temporary folder, or in one that is kept, and measures each thing against
+a named baseline in the same run. Trains on a GPU, in bf16, if there is one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The recipes `contract` and `lensbench` side by side on DeepLense's real set of 2020.
+"""The recipes `contract` and `lensbench` side by side on DeepLense's two-class set of 2020.
 
 Usage: python benchmarks/lenses_2020.py FOLDER [--runs DIR] [--threads N] [--out FILE]
 

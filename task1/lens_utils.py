@@ -12,10 +12,10 @@ LAYOUT = lensbench.contract_layout(
     csv=config.RESULTS_CSV,
 )
 
-NO_DATASET = f"""{config.DATASET_DIR}/ does not exist. There are two ways to get it:
-  the real images:    download {lensbench.DATASET_URL} as dataset.zip, then
+NO_DATASET = f"""{config.DATASET_DIR}/ does not exist. There are two ways to get one:
+  the published one:  download {lensbench.DATASET_URL} as dataset.zip, then
                       unzip dataset.zip -d {config.DATASET_DIR}
-  simulated images:   lensbench simulate {config.DATASET_DIR}"""
+  a simulated one:    lensbench simulate {config.DATASET_DIR}"""
 
 
 def run(models: Any, **changes: Any) -> lensbench.SweepResult:

@@ -1,4 +1,4 @@
-"""Small data sets in the real folder structure."""
+"""Small data sets in the folders of Common Test I."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +13,9 @@ MakeDataset = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real images and published records, where there is one."""
+    """The folder of published images and records, where there is one."""
     if not SHARED.is_dir():
-        pytest.skip(f"the real images and published records are not at {SHARED}")
+        pytest.skip(f"the published images and records are not at {SHARED}")
     return SHARED
 
 

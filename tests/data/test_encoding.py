@@ -54,8 +54,8 @@ def test_pictures_are_integers_whatever_levels_they_use(top):
     assert image.kind == f"uint{8 if top == 255 else 16}"
 
 
-def test_every_quotient_of_the_real_images_is_the_same_in_float32_and_through_float64():
-    """All of them: real peaks lie between 669 and 921 counts above the lowest pixel."""
+def test_every_quotient_of_the_originals_is_the_same_in_float32_and_through_float64():
+    """All of them: peaks of originals lie between 669 and 921 counts above the lowest pixel."""
     for divisor in range(600, 1000):
         counts = np.arange(divisor + 1)
         through_float64 = (counts / divisor).astype(np.float32)

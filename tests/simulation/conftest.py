@@ -16,7 +16,7 @@ from lensbench.simulation import CLASSES, COMMON_TEST_1, Population, Scene, draw
 from lensbench.simulation.render import expected_counts, normalised, observe
 from lensbench.simulation.scene import NOTHING, Haloes, Light
 
-REAL_IMAGES = Path(__file__).parents[2].parent / "shared" / "data" / "common_test_1"
+ORIGINALS = Path(__file__).parents[2].parent / "shared" / "data" / "common_test_1"
 N_SIMULATED = 150
 
 
@@ -139,9 +139,9 @@ def simulated(simulate_images) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def real_no() -> np.ndarray:
+def original_no() -> np.ndarray:
     """Original images of Common Test I without substructure, (N, 150, 150)."""
-    files = sorted((REAL_IMAGES / "exact_no").glob("*.npy"))
+    files = sorted((ORIGINALS / "exact_no").glob("*.npy"))
     if not files:
-        pytest.skip(f"no original images of Common Test I in {REAL_IMAGES / 'exact_no'}")
+        pytest.skip(f"no original images of Common Test I in {ORIGINALS / 'exact_no'}")
     return np.concatenate([np.load(file) for file in files])

@@ -119,7 +119,7 @@ def test_einstein_radii_have_the_slip_and_their_mass_takes_it_back(scenes):
         1e12, column(of, "lens_redshift"), column(of, "source_redshift"), "luminosity-slip"
     )
     np.testing.assert_array_equal(radius, theirs)
-    # SIMULATOR.md, from fits to real images.
+    # SIMULATOR.md, from fits to published images.
     found = [radius.min(), np.median(radius), radius.max()]
     np.testing.assert_allclose(found, [0.83, 1.28, 1.66], atol=0.03)
     np.testing.assert_allclose(column(of, "ring_mass_solar"), 1e12, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Simulated images as a whole: like the real ones, and no class betrayed by global statistics."""
+"""Simulated images as a whole: like the originals, and no class betrayed by global statistics."""
 
 from itertools import combinations
 
@@ -121,7 +121,7 @@ def in_8_bits(images: np.ndarray) -> np.ndarray:
     return (np.minimum(np.floor(256 * images), 255) + 0.5) / 256
 
 
-def real(folder: str) -> np.ndarray:
+def original(folder: str) -> np.ndarray:
     files = sorted((REAL_IMAGES / folder).glob("*.npy"))
     if not files:
         pytest.skip(f"no images of Common Test I in {REAL_IMAGES / folder}")
@@ -129,8 +129,10 @@ def real(folder: str) -> np.ndarray:
     return (images + 0.5) / 256 if images.dtype == np.uint8 else images
 
 
-def real_in_8_bits(label: str) -> np.ndarray:
-    return np.concatenate((in_8_bits(real(f"exact/{label}")), real(f"rendered_8bit/{label}")))
+def originals_in_8_bits(label: str) -> np.ndarray:
+    return np.concatenate(
+        (in_8_bits(original(f"exact/{label}")), original(f"rendered_8bit/{label}"))
+    )
 
 
 def images_of(population: Population, scenes: list, label: str, first: int = 0) -> np.ndarray:
@@ -184,8 +186,8 @@ def of_classes(
 @pytest.mark.parametrize("pair", list(combinations(CLASSES, 2)), ids="-".join)
 @pytest.mark.parametrize("population", [COMMON_TEST_1.name, PHYSICAL.name])
 def test_no_global_statistic_separates_the_classes(of_classes, population, pair):
-    # The real classes stay within 0.40 to 0.60. Lenses and sources are the same in both classes
-    # here, which takes out most of the scatter of 0.03 that an AUC of 150 images has.
+    # The originals stay within 0.40 to 0.60. Lenses and sources are the same in both classes here,
+    # which takes out most of the scatter of 0.03 that an AUC of 150 images has.
     first, second = (of_classes[population][label] for label in pair)
     auc = {
         name: mannwhitneyu(values, second[name]).statistic / len(values) ** 2
@@ -229,8 +231,8 @@ def test_distances_and_their_bound_are_those_of_kolmogorov_and_smirnov():
 
 
 @pytest.mark.slow
-def test_images_without_substructure_are_like_the_real_ones(ours_without_substructure, real_no):
-    theirs = np.concatenate((real_no, real("exact/no")))
+def test_images_without_substructure_are_like_the_originals(ours_without_substructure, original_no):
+    theirs = np.concatenate((original_no, original("exact/no")))
     distances, bound = kolmogorov_distances(ours_without_substructure, described(theirs))
     assert bound < 0.16  # so much may two distributions differ
     assert {name: d for name, d in distances.items() if d > bound} == {}
@@ -238,18 +240,20 @@ def test_images_without_substructure_are_like_the_real_ones(ours_without_substru
 
 @pytest.mark.slow
 @pytest.mark.parametrize("label", CLASSES)
-def test_images_of_every_class_are_like_the_real_ones_in_8_bits(ours_in_8_bits, label):
+def test_images_of_every_class_are_like_the_originals_in_8_bits(ours_in_8_bits, label):
     distances, bound = kolmogorov_distances(
-        ours_in_8_bits[label], statistics_of(real_in_8_bits(label))
+        ours_in_8_bits[label], statistics_of(originals_in_8_bits(label))
     )
     assert bound < 0.55
     assert {name: d for name, d in distances.items() if d > bound} == {}
 
 
 @pytest.mark.slow
-def test_images_with_substructure_have_as_many_counts_as_the_real_ones(ours):
+def test_images_with_substructure_have_as_many_counts_as_the_originals(ours):
     p_values = {
-        label: mannwhitneyu(*(peak_counts(i) for i in (ours[label], real(f"exact/{label}")))).pvalue
+        label: mannwhitneyu(
+            *(peak_counts(i) for i in (ours[label], original(f"exact/{label}")))
+        ).pvalue
         for label in ("sphere", "vort")
     }
     assert min(p_values.values()) > FAMILY_WISE / 2

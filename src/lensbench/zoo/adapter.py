@@ -42,7 +42,7 @@ class Candidate:
 
 
 class Adapter(Protocol):
-    """One library; the modules `from_torchvision`, `from_timm`, `from_transformers`."""
+    """One library; the modules `from_*` beside this one."""
 
     def candidates(
         self, name: str, n_classes: int, n_channels: int, size: Size

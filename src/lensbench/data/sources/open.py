@@ -27,7 +27,7 @@ def open_source(path: Path) -> Source:
     if not path.exists():
         raise DatasetError(
             f"{path}: no such file or folder. Simulate a data set with `lensbench simulate "
-            f"{path}`, or download the real one from {DATASET_URL}."
+            f"{path}`, or download the published one from {DATASET_URL}."
         )
     try:
         if path.is_file() and path.suffix.lower() in STACK_SUFFIXES:

@@ -1,6 +1,6 @@
-"""How well does a classifier that was trained on simulated images do on labelled real ones?
+"""How well does a classifier that was trained on images of ours do on labelled published ones?
 
-Usage: python benchmarks/simulation_to_reality.py WEIGHTS.safetensors FOLDER...
+Usage: python benchmarks/simulated_to_published.py WEIGHTS.safetensors FOLDER...
 
 Each folder holds labelled images in class folders; all of them are judged together as well. No
 setting may be chosen by what this prints.

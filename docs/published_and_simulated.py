@@ -1,8 +1,8 @@
-"""Draw real images of Common Test I beside simulated ones, five of each class.
+"""Draw published images of Common Test I beside simulated ones, five of each class.
 
-Usage: python docs/real_and_simulated.py FOLDER_OF_REAL_IMAGES
+Usage: python docs/published_and_simulated.py FOLDER
 
-The folder holds .npy files in folders called no, sphere and vort.
+FOLDER holds .npy files in folders called no, sphere and vort.
 """
 
 import sys
@@ -21,18 +21,18 @@ SEED = 1
 
 
 @styled()
-def main(real: Path) -> None:
+def main(published: Path) -> None:
     """Draw and save."""
     examples = contact_sheet(COMMON_TEST_1, SEED, N_EXAMPLES)
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     left, right = figure.subfigures(1, 2, wspace=0.02)
-    left.suptitle("Real")
+    left.suptitle("Published")
     right.suptitle("Simulated")
     left_axes, right_axes = (side.subplots(len(CLASSES), N_EXAMPLES) for side in (left, right))
-    for label, of_real, of_simulated in zip(CLASSES, left_axes, right_axes, strict=True):
-        files = sorted((real / label).glob("*.npy"), key=lambda file: int(file.stem))
+    for label, of_published, of_simulated in zip(CLASSES, left_axes, right_axes, strict=True):
+        files = sorted((published / label).glob("*.npy"), key=lambda file: int(file.stem))
         simulated = [example.image for example in examples if example.label == label]
-        draw_row(of_real, label, [np.load(file)[0] for file in files[:N_EXAMPLES]])
+        draw_row(of_published, label, [np.load(file)[0] for file in files[:N_EXAMPLES]])
         draw_row(of_simulated, label, simulated)
     save_figure(figure, Path(__file__).with_suffix(".png"), dpi=90)
 

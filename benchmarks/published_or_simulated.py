@@ -1,12 +1,12 @@
-"""Can a classifier tell real images without substructure from simulated ones?
+"""Can a classifier tell published images without substructure from simulated ones?
 
-Usage: python benchmarks/real_or_simulated.py [--out NAME] FOLDER...
+Usage: python benchmarks/published_or_simulated.py [--out NAME] FOLDER...
 
 The folders hold original images of Common Test I, of class `no`, as .npy files. Against as many
 simulated images, classifiers are cross-validated: they should be left at an AUC of 0.5. That they
 see something at all is shown by simulated images with a fault, which they should recognise; that
-the intervals are honest, by simulated images in the place of the real ones. One core is used, for
-about ten minutes. No setting may be chosen by what this prints.
+the intervals are honest, by simulated images in the place of the published ones. One core is used,
+for about ten minutes. No setting may be chosen by what this prints.
 """
 
 import argparse
@@ -53,7 +53,7 @@ WAVE = np.hypot(KX, KY)
 LEANING = np.floor(4 * np.mod(np.arctan2(KY, KX + 1e-9), np.pi) / np.pi).clip(max=3)
 
 
-def real_images(folders: list[Path]) -> Floats:
+def published_images(folders: list[Path]) -> Floats:
     """Load all images of some folders, (N, 150, 150) from 0 to 1."""
     files = sorted(file for folder in folders for file in folder.glob("*.npy"))
     return np.concatenate([np.load(file).astype(np.float64) for file in files])
@@ -275,8 +275,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     start = time.process_time()
-    real = real_images(args.folders)
-    n = len(real)
+    published = published_images(args.folders)
+    n = len(published)
     plain = {seed: simulated_images(COMMON_TEST_1, seed, n) for seed in (*DRAWS, 0)}
 
     rows: dict[str, dict[str, str]] = {}
@@ -287,8 +287,8 @@ def main() -> None:
 
     draws = []
     for seed in DRAWS:
-        draws.append(judged(real, plain[seed]))
-        add(f"real, simulated with seed {seed}", draws[-1])
+        draws.append(judged(published, plain[seed]))
+        add(f"published, simulated with seed {seed}", draws[-1])
     add(
         f"the same, mean of {len(DRAWS)} seeds",
         {name: together([draw[name] for draw in draws], n) for name in CLASSIFIERS},
@@ -297,7 +297,7 @@ def main() -> None:
     for fault in FAULTS:
         wrong = simulated_images(shifted(COMMON_TEST_1, fault), DRAWS[0], n)
         knob = ", ".join(f"{name} x {value:g}" for name, value in fault.items())
-        add(f"real, simulated with a fault: {knob}", judged(real, wrong))
+        add(f"published, simulated with a fault: {knob}", judged(published, wrong))
 
     text = report(rows, n, time.process_time() - start)
     print(text)
@@ -309,12 +309,13 @@ def report(rows: dict[str, dict[str, str]], n: int, seconds: float) -> str:
     """Return what was found as Markdown."""
     folds = f"{N_FOLDS}-fold cross-validation"
     lines = [
-        f"`python benchmarks/real_or_simulated.py FOLDER...`: {n} real images of class `no`, and "
-        f"{n} simulated ones of `common-test-1` for each seed. Areas under the ROC curve of "
-        f"out-of-fold scores ({folds}, stratified; features: 3 times), with DeLong's interval of "
-        f"{LEVEL:.0%}; 0.5 is what cannot be told apart. {seconds / 60:.0f} minutes of one core; "
-        f"Python {platform.python_version()}, NumPy {np.__version__}, SciPy {scipy.__version__}, "
-        f"scikit-learn {sklearn.__version__}, torch {torch.__version__.partition('+')[0]}.",
+        f"`python benchmarks/published_or_simulated.py FOLDER...`: {n} published images of class "
+        f"`no`, and {n} simulated ones of `common-test-1` for each seed. Areas under the ROC curve "
+        f"of out-of-fold scores ({folds}, stratified; features: 3 times), with DeLong's interval "
+        f"of {LEVEL:.0%}; 0.5 is what cannot be told apart. {seconds / 60:.0f} minutes of one "
+        f"core; Python {platform.python_version()}, NumPy {np.__version__}, "
+        f"SciPy {scipy.__version__}, scikit-learn {sklearn.__version__}, "
+        f"torch {torch.__version__.partition('+')[0]}.",
         "",
         f"| what is told apart | {' | '.join(CLASSIFIERS)} |",
         f"| --- |{' --- |' * len(CLASSIFIERS)}",
