@@ -253,7 +253,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(go, monkeypatch, tmp_
     fates, said, result = go()
     assert fates == {"one": "interrupted", "two": "not started"}
     assert any("goes on from the last checkpoint" in line for line in said)
-    assert result.report is None
+    assert result.files is None
     assert not (go.out / "one/record.json").exists()
 
     monkeypatch.setattr(Training, "training_step", step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lensbench.choices import (
     Models,
-    checked,
-    choose_models,
-    choose_recipe,
+    choose_runs,
     data_spec,
     require_apart,
 )
@@ -21,26 +18,23 @@ from lensbench.config import (
     DataSpec,
     JudgeSpec,
     MachineSpec,
-    ModelSpec,
     Recipe,
-    RunConfig,
     Selection,
     SplitSpec,
     run_name,
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.estimate import MACRO_AUC
-from lensbench.recipes import recipe_for
 from lensbench.runs.layout import NATIVE, Layout, find_records
 from lensbench.runs.store import RunStore, load_predictions
-from lensbench.zoo.names import resolve
 
 if TYPE_CHECKING:
     from lensbench.comparison.compare import Comparison
     from lensbench.data.finding import Audit
     from lensbench.prediction import Classified
+    from lensbench.reporting.comparison_files import ComparisonFiles
     from lensbench.reporting.plots import Plots
-    from lensbench.reporting.report import FullReport, Report
+    from lensbench.reporting.report import Report
     from lensbench.runs.cost import Costs
     from lensbench.runs.foreign import Scores
     from lensbench.runs.record import EnsembleSummary
@@ -57,7 +51,7 @@ class SweepResult:
 
     outcomes: tuple[JobOutcome, ...]
     comparison: Comparison
-    report: Report | None
+    files: ComparisonFiles | None
     """None if no run is finished."""
 
 
@@ -202,7 +196,8 @@ def run(
         data: Where the images are, or all settings of the data.
         models: Names of classifiers (`ResNet18`, `resnet18`, `timm/resnet10t`), `name=model` to
             name the run as well, or rows (name, model, batch size); None: the contract's table.
-        recipe: How to train: the name of a recipe, or one of your own.
+        recipe: How to train: the name of a recipe, which is adapted to the family of each model, or
+            one of your own, which is taken as it is.
         out: Folder for records, weights, predictions, plots and the report.
         pretrained: Start from the libraries' pretrained weights.
         weights: A local `.safetensors` file to start from, for a single model.
@@ -223,37 +218,24 @@ def run(
         Interrupted: Ctrl-C or SIGTERM; a KeyboardInterrupt with the result so far.
     """
     from lensbench.comparison.compare import compare as compare_records
-    from lensbench.reporting.report import write_report
+    from lensbench.reporting.comparison_files import write_comparison
     from lensbench.sweep import Job, sweep
 
-    plan = choose_recipe(recipe, **overrides)
-    rows = choose_models(models, with_batch_sizes=plan.name == "contract")
-    changes = {name: value for name, value in overrides.items() if value is not None}
-    if weights is not None and len(rows) > 1:
-        raise ConfigError("a local weight file fits one model: name one with models")
-    if group is not None and (len(rows) > 1 or seeds > 1):
-        raise ConfigError("a group is named for one run at a time")
-    if seeds < 1:
-        raise ConfigError(f"a model needs one seed or more, not {seeds}")
-    jobs = []
-    # Seed by seed, so that what is finished after an interruption is a whole comparison.
-    for replicate, row in itertools.product(range(seeds), rows):
-        model = str(resolve(row.identifier))
-        start = ModelSpec(identifier=model, pretrained=pretrained, weights=weights)
-        own = recipe_for(recipe, start) if isinstance(recipe, str) else recipe
-        settings = {
-            "name": f"{row.desc}-seed{seed + replicate}" if replicate else row.desc,
-            "group": row.desc if replicate else group,
-            "data": data_spec(data),
-            "model": start,
-            "recipe": choose_recipe(own, **({"batch_size": row.batch_size} | changes)),
-            "split": split,
-            "machine": machine,
-            "judge": judge,
-            "seed": seed + replicate,
-        }
-        config = checked(RunConfig, settings)
-        jobs.append(Job(config, RunStore(Path(out), config.name, layout)))
+    configs = choose_runs(
+        data,
+        models,
+        recipe,
+        overrides,
+        pretrained=pretrained,
+        weights=weights,
+        split=split,
+        machine=machine,
+        judge=judge,
+        seed=seed,
+        seeds=seeds,
+        group=group,
+    )
+    jobs = [Job(config, RunStore(Path(out), config.name, layout)) for config in configs]
     outcomes = sweep(jobs, say)
     try:
         comparison = compare_records(find_records(Path(out), layout), judge)
@@ -261,16 +243,16 @@ def run(
         say(f"not compared with the other runs in {out}: {error}")
         records = [outcome.job.store.record for outcome in outcomes if outcome.record is not None]
         comparison = compare_records(records, judge)
-    report = None
+    files = None
     if comparison.entries:
-        report = write_report(
+        files = write_comparison(
             comparison,
-            Path(out) / layout.comparison,
+            Path(out),
             run_figures=_shared_figures(Path(out), layout),
             csv_name=layout.csv,
             only_missing=True,
         )
-    result = SweepResult(tuple(outcomes), comparison, report)
+    result = SweepResult(tuple(outcomes), comparison, files)
     if any(outcome.what == "interrupted" for outcome in outcomes):
         raise Interrupted(result)
     return result
@@ -283,7 +265,7 @@ def compare(
     metric: str = MACRO_AUC,
     judge: JudgeSpec = JudgeSpec(),
     layout: Layout = NATIVE,
-) -> tuple[Comparison, Report | None]:
+) -> tuple[Comparison, ComparisonFiles | None]:
     """Rank finished runs, and write tables and plots if `out` is given.
 
     Args:
@@ -303,17 +285,17 @@ def compare(
     comparison = compare_records(_records(paths, layout), judge, metric)
     if out is None:
         return comparison, None
-    from lensbench.reporting.report import write_report
+    from lensbench.reporting.comparison_files import write_comparison
 
     shared = _shared_figures(Path(out), layout)
-    report = write_report(
+    files = write_comparison(
         comparison,
         Path(out),
         run_figures=shared or Path(out),
         csv_name=layout.csv,
         only_missing=shared is not None,
     )
-    return comparison, report
+    return comparison, files
 
 
 def report(
@@ -326,7 +308,7 @@ def report(
     by: Sequence[str] = (),
     figures: bool = True,
     layout: Layout = NATIVE,
-) -> tuple[Comparison, FullReport]:
+) -> tuple[Comparison, Report]:
     """Write one HTML page of finished runs, and the tables and figures of a paper.
 
     Args:
@@ -347,7 +329,7 @@ def report(
     """
     from lensbench.comparison.compare import compare as compare_records
     from lensbench.data.table import read_ids_and
-    from lensbench.reporting.report import write_full_report
+    from lensbench.reporting.report import write_report
     from lensbench.runs.cost import COSTS, Costs
 
     if (table is None) != (not by):
@@ -360,7 +342,7 @@ def report(
     places = _named(paths)
     comparison = compare_records(_records(places, layout), judge, metric)
     measured = [place / COSTS for place in places if (place / COSTS).is_file()]
-    made = write_full_report(
+    made = write_report(
         comparison,
         Path(out),
         judge,
@@ -544,8 +526,7 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
     try:
         comparison = compare_records(records)
         if comparison.entries:
-            folder = Path(root) / layout.comparison
-            made.append(plot_comparison(comparison, folder, only_missing=True))
+            made.append(plot_comparison(comparison, Path(root), only_missing=True))
     except ComparisonError as error:
         notes.append(str(error))
     drawn = [path for figures in made for path in figures.drawn]

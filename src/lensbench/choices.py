@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,15 +10,76 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from lensbench.config import DataSpec, Recipe, Spec
+from lensbench.config import (
+    DataSpec,
+    JudgeSpec,
+    MachineSpec,
+    ModelSpec,
+    Recipe,
+    RunConfig,
+    Spec,
+    SplitSpec,
+)
 from lensbench.errors import ConfigError
-from lensbench.recipes import RECIPES
-from lensbench.zoo.names import CONTRACT_MODELS, ContractModel
+from lensbench.recipes import RECIPES, recipe_for
+from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, resolve
 
 _Spec = TypeVar("_Spec", bound=Spec)
 
 Models = str | Sequence[str | ContractModel] | None
 """As `run` takes them: one name, or several; None is all of the contract."""
+
+
+def choose_runs(
+    data: str | Path | DataSpec,
+    models: Models,
+    recipe: str | Recipe,
+    overrides: Mapping[str, Any],
+    *,
+    pretrained: bool,
+    weights: Path | None,
+    split: SplitSpec,
+    machine: MachineSpec,
+    judge: JudgeSpec,
+    seed: int,
+    seeds: int,
+    group: str | None,
+) -> list[RunConfig]:
+    """Return all settings of each run; the arguments are those of `lensbench.run`.
+
+    They are in the order in which they should be made: seed by seed, so that what is finished after
+    an interruption is a whole comparison.
+
+    Raises:
+        LensbenchError: Settings that cannot be used.
+    """
+    plan = choose_recipe(recipe, **overrides)
+    rows = choose_models(models, with_batch_sizes=plan.name == "contract")
+    if weights is not None and len(rows) > 1:
+        raise ConfigError("a local weight file fits one model: name one with models")
+    if group is not None and (len(rows) > 1 or seeds > 1):
+        raise ConfigError("a group is named for one run at a time")
+    if seeds < 1:
+        raise ConfigError(f"a model needs one seed or more, not {seeds}")
+    changes = {name: value for name, value in overrides.items() if value is not None}
+    runs = []
+    for replicate, row in itertools.product(range(seeds), rows):
+        model = str(resolve(row.identifier))
+        start = ModelSpec(identifier=model, pretrained=pretrained, weights=weights)
+        own = recipe_for(recipe, start) if isinstance(recipe, str) else recipe
+        settings = {
+            "name": f"{row.desc}-seed{seed + replicate}" if replicate else row.desc,
+            "group": row.desc if replicate else group,
+            "data": data_spec(data),
+            "model": start,
+            "recipe": choose_recipe(own, **({"batch_size": row.batch_size} | changes)),
+            "split": split,
+            "machine": machine,
+            "judge": judge,
+            "seed": seed + replicate,
+        }
+        runs.append(checked(RunConfig, settings))
+    return runs
 
 
 def choose_models(models: Models, *, with_batch_sizes: bool) -> list[ContractModel]:

@@ -38,7 +38,7 @@ from lensbench.zoo.names import CONTRACT_MODELS, list_models
 
 if TYPE_CHECKING:
     from lensbench.comparison.compare import Comparison
-    from lensbench.reporting.report import Report
+    from lensbench.reporting.comparison_files import ComparisonFiles
 
 _ERROR = 2
 _INTERRUPTED = 130
@@ -169,8 +169,9 @@ def simulate(
     Args:
         out: Folder to write to, or a file whose name ends with .h5, which is a tenth as large. An
             interrupted data set there is completed.
-        population: common-test-1 (like the real images), physical (as the literature has lenses),
-            demo (easier, learnt in minutes), or a .json file; `lensbench populations` shows them.
+        population: common-test-1 (like the published images), physical (as the literature has
+            lenses), demo (easier, learnt in minutes), or a .json file; `lensbench populations`
+            shows them.
         n_train: Images of each class in train.
         n_val: Images of each class in val.
         seed: The same seed gives the same images.
@@ -552,9 +553,9 @@ def show(result: api.SweepResult) -> int:
         error = outcome.record.error if outcome.record else None
         table.add_row(escape(outcome.job.config.name), outcome.what, escape(error or ""))
     Console().print(table)
-    problems = show_comparison(result.comparison, result.report)
-    if result.report is not None:
-        _say(f"`lensbench report {result.report.csv.parent}` makes one page of all of it.")
+    problems = show_comparison(result.comparison, result.files)
+    if result.files is not None:
+        _say(f"`lensbench report {result.files.csv.parent}` makes one page of all of it.")
     fates = {outcome.what for outcome in result.outcomes}
     if "interrupted" in fates:
         _say("The same command goes on where this one was interrupted.")
@@ -562,7 +563,7 @@ def show(result: api.SweepResult) -> int:
     return int("failed" in fates) or problems
 
 
-def show_comparison(comparison: Comparison, report: Report | None) -> int:
+def show_comparison(comparison: Comparison, files: ComparisonFiles | None) -> int:
     """Print the ranking, the verdict and where the files are; return the exit status."""
     from lensbench.reporting.terminal import ranking_table
 
@@ -571,13 +572,13 @@ def show_comparison(comparison: Comparison, report: Report | None) -> int:
         _say(comparison.verdict)
     for problem in comparison.problems:
         _say(f"left out: {problem}")
-    if report is not None:
-        for note in report.notes:
+    if files is not None:
+        for note in files.notes:
             _say(note)
-        _say(f"table:  {report.csv}")
-        for path in report.comparison_plots.paths.values():
+        _say(f"table:  {files.csv}")
+        for path in files.comparison_plots.paths.values():
             _say(f"plot:   {path}")
-        _say(f"report: {report.markdown}")
+        _say(f"page:   {files.markdown}")
     return int(bool(comparison.problems))
 
 

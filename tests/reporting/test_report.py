@@ -12,8 +12,9 @@ from scipy.stats import norm
 from lensbench.api import explain
 from lensbench.comparison.compare import compare
 from lensbench.reporting import plots
+from lensbench.reporting.comparison_files import write_comparison
 from lensbench.reporting.markdown import escaped
-from lensbench.reporting.report import write_full_report, write_report
+from lensbench.reporting.report import write_report
 from lensbench.runs.layout import find_records
 from lensbench.runs.record import RunRecord
 
@@ -43,13 +44,15 @@ def _links(page: Path) -> list[Path]:
 
 @pytest.fixture
 def page(comparison, tmp_path):
-    return write_report(comparison, tmp_path / "report").markdown.read_text()
+    return write_comparison(comparison, tmp_path / "report").markdown.read_text()
 
 
 @pytest.mark.parametrize("together", [True, False])
 def test_all_links_lead_to_pictures(comparison, tmp_path, together):
     folder = tmp_path / "report"
-    report = write_report(comparison, folder, tmp_path / "all plots (here)" if together else None)
+    report = write_comparison(
+        comparison, folder, tmp_path / "all plots (here)" if together else None
+    )
     links = _links(report.markdown)
     assert len(links) == 4 + 2 * 3
     assert all(link.is_file() for link in links)
@@ -62,7 +65,7 @@ def test_all_links_lead_to_pictures(comparison, tmp_path, together):
 
 
 def test_the_files_of_the_contract_lie_in_one_folder(comparison, tmp_path):
-    report = write_report(
+    report = write_comparison(
         comparison, tmp_path, tmp_path, "model_comparison_task1_results_final.csv"
     )
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -106,7 +109,7 @@ def test_the_page_says_how_each_model_was_trained(page):
 
 def test_failures_warnings_and_problems_are_on_the_page(comparison, tmp_path):
     damaged = replace(comparison, problems=("x.json: not JSON",))
-    page = write_report(damaged, tmp_path).markdown.read_text()
+    page = write_comparison(damaged, tmp_path).markdown.read_text()
     assert "Failed: timm/broken, record.json\n\n    out of memory\n      at step 3 | 4\n" in page
     assert "- x.json: not JSON\n" in page
     assert "- one image occurs twice (First, Second)\n" in page
@@ -114,7 +117,7 @@ def test_failures_warnings_and_problems_are_on_the_page(comparison, tmp_path):
 
 def test_what_is_missing_is_said(tmp_path):
     record = make_record("Old", lensbench=None, val_aucs=(), train_losses=(), val_losses=())
-    report = write_report(make_comparison(tmp_path, record), tmp_path)
+    report = write_comparison(make_comparison(tmp_path, record), tmp_path)
     page = report.markdown.read_text()
     assert report.notes == (
         "training_history_Old.png is not drawn: the record holds no training history",
@@ -124,15 +127,15 @@ def test_what_is_missing_is_said(tmp_path):
 
 
 def test_only_missing_plots_of_runs_are_made_anew_but_the_comparison_always(comparison, tmp_path):
-    write_report(comparison, tmp_path)
-    again = write_report(comparison, tmp_path, only_missing=True)
+    write_comparison(comparison, tmp_path)
+    again = write_comparison(comparison, tmp_path, only_missing=True)
     assert [made.drawn for made in again.run_plots.values()] == [(), ()]
     assert len(again.comparison_plots.drawn) == 4
     assert len(_links(again.markdown)) == 10
 
 
 def test_nothing_finished_is_a_page_that_says_so(tmp_path):
-    report = write_report(compare([]), tmp_path)
+    report = write_comparison(compare([]), tmp_path)
     page = report.markdown.read_text()
     assert page.startswith("# Comparison of 0 classifiers\n\n**No finished runs")
     assert _links(report.markdown) == []
@@ -141,7 +144,7 @@ def test_nothing_finished_is_a_page_that_says_so(tmp_path):
 
 def test_a_name_is_nothing_but_a_name(tmp_path):
     name = "a|b [x](y) <i>*c*_d_ $z$"
-    page = write_report(make_comparison(tmp_path, make_record(name)), tmp_path / "r").markdown
+    page = write_comparison(make_comparison(tmp_path, make_record(name)), tmp_path / "r").markdown
     text = page.read_text()
     assert name not in text
     assert r"a\|b \[x\](y) \<i\>\*c\*\_d\_ \$z\$" in text
@@ -175,7 +178,7 @@ def test_every_figure_has_the_level_that_was_asked_for(tmp_path, monkeypatch):
     )
     run = store_run(tmp_path / "runs", "One", 2.0)
     spec = QUICK_JUDGE.model_copy(update={"level": 0.9})
-    write_full_report(compare([run], spec), tmp_path / "report", spec)
+    write_report(compare([run], spec), tmp_path / "report", spec)
     ids = correlated(120, 2.0, 1).ids
     table = tmp_path / "mass.csv"
     table.write_text("\n".join(["id,mass", *(f"{name},{i}" for i, name in enumerate(ids))]))
@@ -196,8 +199,8 @@ def test_a_class_without_test_images_costs_the_plots_of_the_auc_alone(tmp_path):
     for seed, name in enumerate(("One", "Other")):
         store_run(tmp_path / "runs", name, 2.0 - seed, seed=seed, untested="vort")
     comparison = compare(find_records(tmp_path / "runs"), QUICK_JUDGE, "accuracy")
-    short = write_report(comparison, tmp_path / "short")
-    full = write_full_report(comparison, tmp_path / "full", QUICK_JUDGE)
+    short = write_comparison(comparison, tmp_path / "short")
+    full = write_report(comparison, tmp_path / "full", QUICK_JUDGE)
     for notes, undrawn in (
         (short.notes, ("test_auc", "auc_vs_time")),
         (full.notes, ("test_auc", "auc_vs_time", "auc_vs_multiply-adds", "auc_vs_parameters")),

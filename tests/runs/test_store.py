@@ -176,6 +176,18 @@ def test_a_run_that_is_set_aside_is_new_again_and_whole_elsewhere(tmp_path):
     }
 
 
+def test_figures_of_a_run_that_is_set_aside_go_with_it(tmp_path):
+    store = RunStore(tmp_path, "ResNet18")
+    store.begin(config(), KNOWN)
+    figures = ("training_history_ResNet18.png", "recall_against_perturber_mass_solar_ResNet18.png")
+    for name in figures:
+        write_whole(store.figures / name, "picture")
+    store.finish(failed(config()))
+    aside = store.set_aside()
+    assert set(figures) < {path.name for path in aside.iterdir()}
+    assert not list(store.figures.glob("*.png"))
+
+
 def elsewhere(store: RunStore, then: str) -> subprocess.CompletedProcess[str]:
     """Do something in another process that asks for the same run."""
     code = f"""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import DisjointSet
 from tqdm.auto import tqdm
 
 from lensbench.data.exposure import is_copy
@@ -86,25 +87,25 @@ class _Search:
         self._read = read
         self._n_left = max_checks
         self._different: list[tuple[int, int]] = []
-        self._parent = list(range(n_images))
+        self._linked = DisjointSet(range(n_images))
 
     def check(self, i: int, j: int) -> None:
         """Link two images if they are copies."""
-        if self._root(i) == self._root(j):
+        if self._linked.connected(i, j):
             return
         if self._n_left == 0:
             self.n_unchecked += 1
             return
         self._n_left -= 1
         if is_copy(self._read(i), self._read(j)):
-            self._parent[self._root(j)] = self._root(i)
+            self._linked.merge(i, j)
             self.pairs.append((i, j))
         else:
             self._different.append((i, j))
 
     def check_all(self, pairs: NDArray[np.int64]) -> None:
         """Check the new ones of pairs (n, 2); without comparisons left, count them."""
-        of_pair = np.array([len(self._parent), 1])
+        of_pair = np.array([len(self._linked), 1])
         known = np.array(self._different, dtype=np.int64).reshape(-1, 2) @ of_pair
         pairs = pairs[~np.isin(pairs @ of_pair, known)]
         for k, (i, j) in enumerate(pairs.tolist()):
@@ -115,14 +116,7 @@ class _Search:
 
     def roots(self) -> NDArray[np.int64]:
         """Return (N,) int64, equal for images that are linked."""
-        return np.array([self._root(row) for row in range(len(self._parent))], dtype=np.int64)
-
-    def _root(self, row: int) -> int:
-        parent = self._parent
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
+        return np.array([self._linked[row] for row in self._linked], dtype=np.int64)
 
 
 def _candidates(signatures: NDArray[np.float32]) -> Iterator[tuple[int, int]]:

@@ -42,15 +42,13 @@ def wilson_interval(n_hits: int, n: int, level: float) -> tuple[float, float]:
     return 0.0 if n_hits == 0 else low, 1.0 if n_hits == n else high
 
 
-def proportion_estimate(
-    name: str, n_hits: int, n: int, level: float, reason: str = "a share of no examples"
-) -> Estimate:
+def proportion_estimate(name: str, n_hits: int, n: int, level: float) -> Estimate:
     """Return a share of n examples with its interval.
 
-    The share of no examples is NaN, with an `UndefinedMetricWarning` that gives `reason`.
+    The share of no examples is NaN, with an `UndefinedMetricWarning`.
     """
     if n == 0:
-        return undefined_estimate(name, level, n, reason)
+        return undefined_estimate(name, level, n, "a share of no examples")
     low, high = wilson_interval(n_hits, n, level)
     return Estimate(
         name=name, value=n_hits / n, low=low, high=high, level=level, method="Wilson", n=n

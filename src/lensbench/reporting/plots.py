@@ -35,7 +35,7 @@ from lensbench.figures import (
 )
 from lensbench.outcome import Predictions
 from lensbench.reporting.calibrated import calibrated
-from lensbench.runs.layout import file_name, run_figure_names
+from lensbench.runs.layout import RECALL_FIGURE, file_name, run_figure_names
 from lensbench.runs.record import RunRecord, TestResults
 from lensbench.runs.store import load_predictions
 
@@ -197,7 +197,7 @@ def plot_recall_against(
     title = f"{record.model_desc}\nRecall, {len(predictions.ids):,} test images"
     bins = recall_against(predictions, numbers, spec=spec)
     figure = _whole(draw_recall_against(bins, quantity, title))
-    name = file_name("recall_against", quantity, record.model_desc)
+    name = file_name(RECALL_FIGURE, quantity, record.model_desc)
     return save_figure(figure, folder / name)
 
 

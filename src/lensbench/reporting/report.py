@@ -1,4 +1,4 @@
-"""A Comparison -> one folder to show: a page, its pictures, and its numbers."""
+"""A Comparison -> one page that needs no other file, and what a paper needs beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from lensbench.comparison.judged import Judged
 from lensbench.config import JudgeSpec
 from lensbench.cost import SPEEDS, Cost, Quantity
 from lensbench.reporting.csv_table import write_csv, write_intervals_csv, write_pairs_csv
-from lensbench.reporting.markdown import write_markdown
 from lensbench.reporting.page.page import write_page
 from lensbench.reporting.paper_table import write_paper_tables
 from lensbench.reporting.plots import (
@@ -29,62 +28,7 @@ from lensbench.runs.record import RunRecord
 
 @dataclass(frozen=True)
 class Report:
-    """The files of a report."""
-
-    markdown: Path
-    csv: Path
-    intervals: Path
-    comparison_plots: Plots
-    run_plots: Mapping[str, Plots]
-    """By the name of the run."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """One line for each plot that could not be drawn."""
-        return tuple(
-            note
-            for plots in (self.comparison_plots, *self.run_plots.values())
-            for note in plots.notes
-        )
-
-
-def write_report(
-    comparison: Comparison,
-    folder: Path,
-    run_figures: Path | None = None,
-    csv_name: str = "comparison.csv",
-    only_missing: bool = False,
-) -> Report:
-    """Write tables, plots and the page that shows them.
-
-    Args:
-        comparison: What to report.
-        folder: Where the page, the tables and the comparison plots go.
-        run_figures: Folder for the plots of all runs; by default, each beside its record.
-        csv_name: File name of the contract's table.
-        only_missing: Leave plots of runs alone that are there already; what depends on all runs
-            is always made anew.
-    """
-    report = Report(
-        markdown=folder / "comparison.md",
-        csv=folder / csv_name,
-        intervals=folder / "comparison_intervals.csv",
-        comparison_plots=plot_comparison(comparison, folder),
-        run_plots={
-            run.name: plot_run(run.record, run_figures or run.path.parent, only_missing)
-            for entry in comparison.entries
-            for run in entry.runs
-        },
-    )
-    write_csv(comparison, report.csv)
-    write_intervals_csv(comparison, report.intervals)
-    write_markdown(comparison, report.markdown, report.comparison_plots, report.run_plots)
-    return report
-
-
-@dataclass(frozen=True)
-class FullReport:
-    """The files of a full report, and a line for everything that could not be shown."""
+    """The files of a report, and a line for everything that could not be shown."""
 
     page: Path
     tables: tuple[Path, ...]
@@ -92,7 +36,7 @@ class FullReport:
     notes: tuple[str, ...]
 
 
-def write_full_report(
+def write_report(
     comparison: Comparison,
     folder: Path,
     spec: JudgeSpec,
@@ -100,7 +44,7 @@ def write_full_report(
     costs: Costs | None = None,
     recalls: Mapping[str, Mapping[str, float]] | None = None,
     figures: bool = True,
-) -> FullReport:
+) -> Report:
     """Write `report.html`, which needs no other file, and what a paper needs beside it.
 
     Args:
@@ -120,7 +64,7 @@ def write_full_report(
     write_intervals_csv(comparison, intervals)
     write_pairs_csv(comparison, pairs)
     drawn = _static(comparison, folder / "figures", spec, known, costs) if figures else []
-    return FullReport(
+    return Report(
         page=page.path,
         tables=(*write_paper_tables(comparison, folder, known), ranking, intervals, pairs),
         figures=tuple(path for plots in drawn for path in plots.drawn),

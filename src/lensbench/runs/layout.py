@@ -18,7 +18,6 @@ class Layout:
     work: str = "{name}/unfinished"
     lock: str = "{name}/training.lock"
     run_figures: str = "{name}"
-    comparison: str = "."
     csv: str = "comparison.csv"
 
 
@@ -42,9 +41,12 @@ def contract_layout(results: str, weights: str, split: str, csv: str) -> Layout:
         work=f"{weights}/unfinished_{{name}}",
         lock=f"{weights}/training_{{name}}.lock",
         run_figures=".",
-        comparison=".",
         csv=csv,
     )
+
+
+RECALL_FIGURE = "recall_against"
+"""How the names of figures begin that show recall against a number known of each image."""
 
 
 def run_figure_names(name: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ from lensbench.config import RunConfig
 from lensbench.errors import RecordError
 from lensbench.outcome import Predictions
 from lensbench.runs.identity import Fingerprints, as_it_ran, known_of, same_run
-from lensbench.runs.layout import NATIVE, PREDICTED, Layout, run_figure_names
+from lensbench.runs.layout import NATIVE, PREDICTED, RECALL_FIGURE, Layout, run_figure_names
 from lensbench.runs.record import RunRecord, faults
 from lensbench.whole_file import write_whole
 
@@ -209,7 +209,7 @@ class RunStore:
             if not self.record.exists():
                 new.record.parent.replace(folder)
                 return
-            aside = self.root / "superseded" / f"{self.name}-{time.time_ns()}"
+            aside = self._new_aside()
             aside.parent.mkdir(exist_ok=True)
             folder.replace(aside)
             try:
@@ -220,20 +220,27 @@ class RunStore:
 
     def set_aside(self) -> Path:
         """Move every file of this run into a folder of its own, so that it can be run anew."""
-        aside = self.root / "superseded" / f"{self.name}-{time.time_ns()}"
+        aside = self._new_aside()
         aside.mkdir(parents=True)
         own_split = [self.split] if "{name}" in self.layout.split else []
+        # Where runs share a folder, a name does not tell for sure whose recall it is.
+        has_folder = self.layout.record.startswith("{name}/")
+        recalls = sorted(self.record.parent.glob(f"{RECALL_FIGURE}_*")) if has_folder else []
         for file in (
             self.record,
             self.weights,
             *(self.predictions(part) for part in PREDICTED),
             *(self.figures / name for name in run_figure_names(self.name).values()),
+            *recalls,
             self.work,
             *own_split,
         ):
             if file.exists():
                 shutil.move(file, aside / file.name)
         return aside
+
+    def _new_aside(self) -> Path:
+        return self.root / "superseded" / f"{self.name}-{time.time_ns()}"
 
     @property
     def _start(self) -> Path:
