@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+from torch.backends import cudnn
 
 
 @contextlib.contextmanager
@@ -16,13 +17,30 @@ def exact_float32() -> Iterator[None]:
     products. With its 10 bits of mantissa, scores would be those of no other device, and more of
     them equal.
     """
-    convolutions = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
+    with _exact_convolutions(), _exact_products():
+        yield
+
+
+@contextlib.contextmanager
+def _exact_convolutions() -> Iterator[None]:
+    # Since torch 2.9 there are newer settings, which overrule the older one.
+    newer = [cudnn.conv, cudnn.rnn] if hasattr(cudnn, "conv") else []
+    before = [setting.fp32_precision for setting in newer]
     try:
-        with _exact_products():
-            yield
+        older = cudnn.allow_tf32
+    except RuntimeError:  # the program has used the newer ones, and torch allows no mixture
+        older = None
+    if older is not None:
+        cudnn.allow_tf32 = False
+    for setting in newer:
+        setting.fp32_precision = "ieee"
+    try:
+        yield
     finally:
-        torch.backends.cudnn.allow_tf32 = convolutions
+        if older is not None:
+            cudnn.allow_tf32 = older
+        for setting, precision in zip(newer, before, strict=True):
+            setting.fp32_precision = precision
 
 
 @contextlib.contextmanager
