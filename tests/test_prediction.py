@@ -13,7 +13,7 @@ import lensbench
 from lensbench import cli
 from lensbench.config import DataSpec, MachineSpec
 from lensbench.data.sources.open import open_source
-from lensbench.errors import RecordError
+from lensbench.errors import RecordError, WeightsError
 from lensbench.evaluation.ensemble import mean_prediction
 from lensbench.outcome import Predictions
 from lensbench.prediction import classify, load_members
@@ -120,6 +120,12 @@ def test_what_nothing_was_trained_for_classifies_nothing(trained, tmp_path):
     lensbench.evaluate([f"elsewhere={predictions}"], tmp_path)
     with pytest.raises(RecordError, match=r"record\.json has no weights"):
         load_members(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("name", ["runs/Ensmble", "weights.safetensors", "record.json"])
+def test_what_is_not_there_is_said_to_be_missing(tmp_path, name):
+    with pytest.raises(WeightsError, match=f"{name} does not exist"):
+        load_members(tmp_path / name)
 
 
 def test_an_ensemble_that_does_not_say_where_its_members_lie_is_refused(trained, tmp_path):

@@ -38,6 +38,9 @@ DATASET_URL = "https://drive.google.com/file/d/1ZEyNMEO43u3qhJAwJeBZxFBEYc_pVYZQ
 UNFINISHED = "manifest.partial.json"
 """A file that lies in the folder of a simulated data set until all of its images are there."""
 
+EXECUTION_NOTE = "execution.json"
+"""A file in the folder of an unfinished fit that says how its steps are computed."""
+
 
 class Spec(BaseModel):
     """A group of settings: immutable, strict about names, its docstrings are its help."""

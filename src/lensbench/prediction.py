@@ -18,7 +18,7 @@ from lensbench.data.formats.decode import suffix_of
 from lensbench.data.formats.fault import ImageFault
 from lensbench.data.sources.source import Source
 from lensbench.data.survey import read_image
-from lensbench.errors import ConfigError, DatasetError, RecordError
+from lensbench.errors import ConfigError, DatasetError, RecordError, WeightsError
 from lensbench.evaluation.ensemble import calibrated_loss
 from lensbench.runs.record import EnsembleMember, RunRecord
 from lensbench.runs.store import load_predictions
@@ -74,6 +74,8 @@ def load_members(path: Path) -> tuple[Member, ...]:
         RecordError: The record cannot be read, or nothing was trained for it; or the run of a
             member is no longer the one that the ensemble was made of.
     """
+    if not path.exists():
+        raise WeightsError(f"{path} does not exist")
     if path.is_dir():
         path = path / "record.json"
     if path.suffix != ".json":

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from lensbench.config import DataSpec, JudgeSpec, MachineSpec, ModelSpec, RunConfig
+from lensbench.config import DataSpec, JudgeSpec, MachineSpec, ModelSpec, RunConfig, SplitSpec
 from lensbench.errors import RecordError
 from lensbench.recipes import CONTRACT
 from lensbench.runs.compose import failed_record
-from lensbench.runs.environment import cpu_name, describe_environment
+from lensbench.runs.environment import describe_environment
 from lensbench.runs.identity import Fingerprints, differ_in_seed_alone
 from lensbench.runs.layout import NATIVE, contract_layout, find_records
 from lensbench.runs.record import RunRecord, SplitSummary, TestResults
 from lensbench.runs.store import RunStore
+from lensbench.training.execution import Execution, keep_execution
 from lensbench.version import VERSION
 from lensbench.whole_file import write_whole
 
@@ -84,6 +85,29 @@ def test_what_does_not_change_the_weights_makes_no_other_run(tmp_path, changes):
     store = RunStore(tmp_path, "ResNet18")
     store.begin(config(), KNOWN)
     assert store.state(config(**changes), KNOWN) == "interrupted"
+
+
+def test_the_same_parts_asked_for_in_other_words_make_no_other_run(tmp_path):
+    """A table of parts is known by what it says, wherever it lies."""
+    store = RunStore(tmp_path, "ResNet18")
+    store.begin(config(split=SplitSpec(file=Path("parts.csv"))), KNOWN)
+    for split in (SplitSpec(file=Path("moved/parts.csv")), SplitSpec(convention="sealed")):
+        assert store.state(config(split=split), KNOWN) == "interrupted"
+        assert store.state(config(split=split), KNOWN._replace(split="other")) == "changed"
+    store.finish(failed(config()))
+    given = config(split=SplitSpec(convention="given"))
+    assert store.state(given) == "changed"  # of parts that were not read, nothing else is known
+    assert store.state(given, KNOWN) == "failed"
+
+
+def test_a_precision_that_was_chosen_may_be_asked_for_when_the_run_goes_on(tmp_path):
+    store = RunStore(tmp_path, "ResNet18")
+    store.begin(config(), KNOWN)
+    chosen, other = (config(machine=MachineSpec(precision=p)) for p in ("bf16-mixed", "32-true"))
+    assert store.state(chosen, KNOWN) == store.state(other, KNOWN) == "changed"
+    keep_execution(Execution(precision="bf16-mixed"), store.work)
+    assert store.state(chosen, KNOWN) == store.state(config(), KNOWN) == "interrupted"
+    assert store.state(other, KNOWN) == "changed"
 
 
 def of_a_later_schema(path: Path) -> None:
@@ -195,6 +219,7 @@ import os
 from pathlib import Path
 from lensbench.runs.layout import Layout
 from lensbench.runs.store import RunStore
+from lensbench.training.execution import Execution, keep_execution
 with RunStore(Path({str(store.root)!r}), {store.name!r}, {store.layout!r}).alone() as is_alone:
     {then}
 """
@@ -239,11 +264,6 @@ def test_the_version_is_that_of_the_installed_package():
     assert found == VERSION == metadata.version("lensbench")
     citation = Path(__file__).parents[2] / "CITATION.cff"
     assert f"version: {VERSION}" in citation.read_text()
-
-
-def test_the_processor_has_a_name_and_cores():
-    assert cpu_name().endswith("cores)")
-    assert len(cpu_name()) > len("(2 cores)")
 
 
 def test_how_steps_are_computed_makes_no_other_run_unless_a_precision_is_asked_for(tmp_path):

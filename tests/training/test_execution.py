@@ -125,12 +125,23 @@ def test_what_a_cpu_would_emulate_is_not_measured(speeds, monkeypatch):
 
 def test_what_a_user_says_is_not_measured(speeds):
     said = MachineSpec(
-        accelerator="cpu", precision="16-mixed", memory_format="channels-last", compile="yes"
+        accelerator="cpu", precision="bf16-mixed", memory_format="channels-last", compile="yes"
     )
     found = choose_execution(work(recipe(mixed_precision=False)), said)
-    assert found == Execution(precision="16-mixed", memory_format="channels-last", compiled=True)
+    assert found == Execution(precision="bf16-mixed", memory_format="channels-last", compiled=True)
     assert speeds["asked"] == []
-    assert not found.fused
+
+
+def test_what_a_cpu_cannot_do_is_refused():
+    """Lightning would take bfloat16 for it, and the record would not say so."""
+    said = MachineSpec(accelerator="cpu", precision="16-mixed")
+    with pytest.raises(ConfigError, match="take bf16-mixed or 32-true"):
+        choose_execution(work(), said)
+
+
+def test_the_kernel_that_does_a_whole_step_is_for_gradients_that_are_not_scaled():
+    assert Execution(precision="bf16-mixed").fused
+    assert not Execution(precision="16-mixed").fused
 
 
 def test_what_a_user_says_in_part_is_kept(speeds):
@@ -203,12 +214,32 @@ def test_a_network_that_cannot_be_trained_at_all_is_an_error():
 
 
 def test_an_interrupted_fit_goes_on_in_the_same_way(tmp_path):
-    folder = tmp_path / "unfinished"
-    assert resumed_execution(folder) is None
-    way = Execution(precision="bf16-mixed", compiled=True)
+    folder, gpu = tmp_path / "unfinished", torch.device("cuda")
+    assert resumed_execution(folder, MachineSpec(), gpu) is None
+    way = Execution(precision="bf16-mixed", memory_format="channels-last", compiled=True)
     keep_execution(way, folder)
-    assert resumed_execution(folder) == way
+    assert resumed_execution(folder, MachineSpec(), gpu) == way
     assert [file.name for file in folder.iterdir()] == ["execution.json"]
+
+
+@pytest.mark.parametrize(
+    ("device", "machine", "changes"),
+    [
+        ("cuda", {"compile": "no"}, {"compiled": False}),
+        ("cuda", {"memory_format": "contiguous"}, {"memory_format": "contiguous"}),
+        ("cpu", {}, {"compiled": False}),
+        ("cpu", {"compile": "yes"}, {}),
+        ("mps", {}, {"compiled": False, "memory_format": "contiguous"}),
+    ],
+)
+def test_an_interrupted_fit_goes_on_as_settings_and_device_have_it(
+    tmp_path, device, machine, changes
+):
+    """Its precision is kept: another one would be another run."""
+    begun = Execution(precision="bf16-mixed", memory_format="channels-last", compiled=True)
+    keep_execution(begun, tmp_path)
+    wanted = begun.model_copy(update=changes)
+    assert resumed_execution(tmp_path, MachineSpec(**machine), torch.device(device)) == wanted
 
 
 def test_real_ways_are_measured_and_nothing_is_left_changed(monkeypatch):

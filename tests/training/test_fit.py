@@ -104,6 +104,14 @@ def test_the_plateau_schedule_follows_the_validation_auc(pack, tmp_path, monkeyp
     np.testing.assert_allclose(rates, [0.01, 0.01, 0.01, 0.002, 0.002, 0.0004])
 
 
+def test_the_history_has_the_rate_of_the_last_step_of_an_epoch(pack, tmp_path):
+    """Not that of the next one, which the schedule is at by the time of the validation."""
+    plan = recipe(schedule="cosine", warm_up=0)
+    rates = [epoch.learning_rate for epoch in run(pack, tmp_path, plan, network()).history.epochs]
+    steps = np.array([4, 9, 14])
+    np.testing.assert_allclose(rates, 0.01 * 0.5 * (1 + np.cos(np.pi * steps / 15)))
+
+
 def test_predictions_do_not_depend_on_the_batch_size(pack, tmp_path):
     classifier, rows = network(), np.array([5, 1, 59, 30, 2])
     small = predict(classifier, pack, rows, recipe(batch_size=2), CPU)
@@ -292,21 +300,27 @@ def test_no_prediction_is_rounded_to_tf32(pack, tmp_path, monkeypatch):
 
 
 NEWER = """
-import torch
+from torch import backends
 from lensbench.training.float32 import exact_float32
-torch.backends.cuda.matmul.fp32_precision = "tf32"
+def seen():
+    return [one.fp32_precision for one in (backends.cudnn.conv, backends.cuda.matmul)]
+{}.fp32_precision = {!r}
+before = seen()
 with exact_float32():
-    assert torch.backends.cuda.matmul.fp32_precision == "ieee"
-assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    assert seen() == ["ieee", "ieee"]
+# What was left open is exact now, in the older setting's words the default.
+assert seen() == [one.replace("none", "ieee") for one in before]
 """
 
 
-@pytest.mark.skipif(
-    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="this torch has it not yet"
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch before 2.9")
+@pytest.mark.parametrize("precision", ["tf32", "ieee"])
+@pytest.mark.parametrize(
+    "setting", ["backends", "backends.cudnn", "backends.cudnn.conv", "backends.cuda.matmul"]
 )
-def test_the_newer_setting_of_precision_serves_as_well():
+def test_the_newer_settings_of_precision_serve_as_well(setting, precision):
     """In a process of its own, since torch allows no mixture."""
-    subprocess.run([sys.executable, "-c", NEWER], check=True)
+    subprocess.run([sys.executable, "-c", NEWER.format(setting, precision)], check=True)
 
 
 def test_clipped_gradients_have_the_norm_that_the_recipe_allows():

@@ -16,6 +16,7 @@ from torch import nn
 from lensbench.config import MachineSpec, ModelSpec, Recipe
 from lensbench.cost import MeasuredCost, Throughput
 from lensbench.errors import ConfigError, ModelError
+from lensbench.processor import cpu_name
 from lensbench.training import measure as measuring
 from lensbench.training import measure_all as measuring_all
 from lensbench.training import steps
@@ -181,7 +182,8 @@ def test_a_step_whose_gradient_overflows_goes_on():
 
 
 def test_hardware():
-    assert find_hardware(MachineSpec(accelerator="cpu", threads=3)) == ("cpu", None, 3)
+    found = find_hardware(MachineSpec(accelerator="cpu", threads=3))
+    assert found == ("cpu", cpu_name(), 3)
     default = find_hardware(MachineSpec(accelerator="cpu"))
     assert default.threads == torch.get_num_threads()
 

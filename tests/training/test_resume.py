@@ -1,5 +1,6 @@
 """What an interrupted fit goes on from, and how it is interrupted."""
 
+import errno
 import os
 import signal
 import threading
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from lensbench.training import checkpoints, module
+from lensbench.training import checkpoints, module, steps
 from lensbench.training.checkpoints import WholeCheckpoints
 from lensbench.training.execution import Execution, keep_execution
 from lensbench.training.fit import predict
@@ -190,6 +191,67 @@ def test_a_damaged_checkpoint_is_set_aside(pack, tmp_path, capsys):
     assert len(fitted.history.epochs) == 3
     assert "is damaged" in capsys.readouterr().err
     assert (tmp_path / "last.damaged").exists()
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_no_damaged_one(pack, tmp_path, monkeypatch):
+    """A network file system may answer so for a while."""
+    run(pack, tmp_path, recipe(), network())
+    before = (tmp_path / "last.ckpt").read_bytes()
+
+    def refuse(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(OSError, match="Input/output"):
+        run(pack, tmp_path, recipe(), network())
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+
+
+def test_the_best_epoch_is_that_of_the_history_even_if_a_later_one_was_lost(
+    pack, tmp_path, monkeypatch
+):
+    """The third epoch is the best, is lost before its checkpoint, and comes again as another."""
+    aucs = iter([0.6, 0.8, 0.9, 0.7])
+    monkeypatch.setattr(module, "one_vs_rest", lambda *_: SimpleNamespace(macro=next(aucs)))
+    plan = recipe(schedule="constant", keep="best")
+    second = network()
+    with monkeypatch.context() as undisturbed:
+        undisturbed.setattr(module, "one_vs_rest", lambda *_: SimpleNamespace(macro=0.5))
+        run(pack, tmp_path / "two", plan.model_copy(update={"epochs": 2, "keep": "last"}), second)
+    save = checkpoints.LastStep.on_train_epoch_end
+
+    def lost(self, trainer, training):
+        if trainer.current_epoch == 2:
+            raise KeyboardInterrupt
+        save(self, trainer, training)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(checkpoints.LastStep, "on_train_epoch_end", lost)
+        with pytest.raises(KeyboardInterrupt):
+            run(pack, tmp_path / "fit", plan, network())
+    classifier = network()
+    fitted = run(pack, tmp_path / "fit", plan, classifier)
+    assert fitted.history.kept_epoch == 2
+    rows = np.arange(60)
+    np.testing.assert_array_equal(
+        predict(classifier, pack, rows, plan, CPU), predict(second, pack, rows, plan, CPU)
+    )
+
+
+def test_a_fit_that_goes_on_elsewhere_has_the_time_of_no_machine(pack, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as first:
+        first.setattr(steps, "cpu_name", lambda: "slow")
+        first.setattr(Training, "on_validation_start", interrupted)
+        first.setattr(checkpoints, "SECONDS_BETWEEN_CHECKPOINTS", 0)
+        with pytest.raises(KeyboardInterrupt):
+            run(pack, tmp_path, recipe(), network())
+    monkeypatch.setattr(steps, "cpu_name", lambda: "fast")
+    fitted = run(pack, tmp_path, recipe(), network())
+    assert fitted.hardware.device == "slow and fast"
+    assert fitted.notes == ("training went from slow to fast: its time is that of neither",)
 
 
 def test_how_a_fit_failed_before_its_first_checkpoint_binds_no_other(pack, tmp_path):

@@ -14,7 +14,8 @@ from lensbench.data.pack import Pack
 Batch = tuple[torch.Tensor, torch.Tensor]
 """(B, C, H, W) float32 images and (B,) int64 labels."""
 
-_SHARE_OF_FREE_MEMORY = 0.5
+_SHARE_OF_FREE_MEMORY = 0.25
+"""More would be missed by a large network, whose steps come later."""
 
 
 class DeviceImages:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
-from pathlib import Path
 
+from lensbench.processor import cpu_name
 from lensbench.runs.record import Environment
 from lensbench.version import VERSION
 
@@ -51,16 +50,3 @@ def describe_environment(
         python=platform.python_version(),
         libraries={"lensbench": VERSION} | {name: metadata.version(name) for name in _LIBRARIES},
     )
-
-
-def cpu_name() -> str:
-    """Return the model name of the processor and how many of its cores may be used."""
-    name = platform.processor() or platform.machine()
-    listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        for line in listing.read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name} ({n_cores} cores)"

@@ -40,8 +40,9 @@ def as_it_ran(record: RunRecord) -> RunConfig | None:
 def same_run(one: RunConfig, other: RunConfig) -> bool:
     """Whether one run has the weights and predictions that another asks for, but for rounding.
 
-    Where the images and a file of weights lie is no part of that, since their fingerprints are
-    compared as well. Nor is on what and how steps are computed, unless a precision is asked for.
+    Where the images and a file of weights lie and how the split is asked for is no part of that,
+    since their fingerprints are compared as well. Nor is on what and how steps are computed, unless
+    a precision is asked for.
     """
     precision = other.machine.precision
     return precision in ("auto", one.machine.precision) and _defining(one) == _defining(other)
@@ -71,6 +72,7 @@ def _defining(config: RunConfig) -> dict[str, Any]:
             "machine": True,
             "model": {"weights"},
             "recipe": {"expected", "mixed_precision"},
+            "split": True,
         },
     )
     return settings | {"starts_from_file": config.model.weights is not None}

@@ -15,7 +15,7 @@ from typing import Literal
 import filelock
 from pydantic import BaseModel, ValidationError
 
-from lensbench.config import RunConfig
+from lensbench.config import EXECUTION_NOTE, RunConfig
 from lensbench.errors import RecordError
 from lensbench.outcome import Predictions
 from lensbench.runs.identity import Fingerprints, as_it_ran, known_of, same_run
@@ -99,6 +99,8 @@ class RunStore:
             known_run = as_it_ran(record)
             if record.lensbench is None or known_run is None or not same_run(known_run, config):
                 return "changed"
+            if fingerprints is None and known_run.split != config.split:
+                return "changed"
             if record.is_completed:
                 known = known_of(record.lensbench)
                 return "finished" if fingerprints in (None, known) else "changed"
@@ -108,7 +110,7 @@ class RunStore:
         if start is None:
             return "failed" if self.record.exists() else "new"
         same_data = fingerprints in (None, start.fingerprints)
-        if not (same_data and same_run(start.run, config)):
+        if not (same_data and same_run(self._as_it_runs(start.run), config)):
             return "changed"
         return "failed" if self.record.exists() else "interrupted"
 
@@ -238,6 +240,15 @@ class RunStore:
             if file.exists():
                 shutil.move(file, aside / file.name)
         return aside
+
+    def _as_it_runs(self, begun: RunConfig) -> RunConfig:
+        """Return the settings of an unfinished run, with the precision that was chosen for it."""
+        try:
+            note = json.loads((self.work / EXECUTION_NOTE).read_bytes())
+            machine = begun.machine.model_copy(update={"precision": note["precision"]})
+        except (OSError, ValueError, KeyError):
+            return begun
+        return begun.model_copy(update={"machine": machine})
 
     def _new_aside(self) -> Path:
         return self.root / "superseded" / f"{self.name}-{time.time_ns()}"

@@ -107,41 +107,54 @@ class LastStep(ModelCheckpoint):
 
 
 class BestEpoch(lightning.Callback):
-    """The weights of the epoch of the highest validation AUC, in `best.safetensors`.
+    """The weights of the epoch of the highest validation AUC, in a file of its number.
 
     Which epoch that is follows from the history, so nothing has to be remembered for a fit that
-    is resumed, wherever its folder is by then.
+    is resumed, wherever its folder is by then. A fit that loses an epoch may not find it the best
+    when it comes again, so the best of those before it is kept until the next one.
     """
 
     def __init__(self, folder: Path) -> None:
         """Write to a folder."""
-        self._file = folder / "best.safetensors"
+        self._folder = folder
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Keep the weights if this epoch is better than all before."""
-        if isinstance(pl_module, Training) and (
-            best_epoch(pl_module.epochs) == len(pl_module.epochs)
-        ):
+        if not isinstance(pl_module, Training):
+            return
+        epochs = pl_module.epochs
+        best, best_before = best_epoch(epochs), best_epoch(epochs[:-1])
+        for file in self._folder.glob("best-*.safetensors"):
+            if file not in (self._of(best), self._of(best_before)):
+                file.unlink()
+        if best == len(epochs):
             state = pl_module.evaluated.state_dict()
             copies = {k: t.detach().cpu().contiguous().clone() for k, t in state.items()}
-            with written_whole(self._file) as partial:
+            with written_whole(self._of(best)) as partial:
                 save_file(copies, partial)
 
     def restore(self, training: Training) -> None:
         """Give the classifier the weights that were kept."""
-        training.classifier.load_state_dict(load_file(self._file))
+        training.classifier.load_state_dict(load_file(self._of(best_epoch(training.epochs))))
+
+    def _of(self, epoch: int) -> Path:
+        return self._folder / f"best-{epoch}.safetensors"
 
 
 def find_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:
-    """Return the checkpoint to go on from; a damaged one is set aside and that is said."""
+    """Return the checkpoint to go on from; a damaged one is set aside and that is said.
+
+    Raises:
+        OSError: It cannot be read now, which says nothing of what it holds.
+    """
     path = folder / "last.ckpt"
     if not path.exists():
         return None
     try:
         torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         damaged = path.with_suffix(".damaged")
         path.replace(damaged)
         say(f"{path} is damaged ({error}) and is now {damaged.name}: training starts anew")

@@ -16,7 +16,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from torch import nn
 
-from lensbench.config import MachineSpec, MemoryFormat, Precision, Recipe
+from lensbench.config import EXECUTION_NOTE, MachineSpec, MemoryFormat, Precision, Recipe
+from lensbench.errors import ConfigError
 from lensbench.training.module import Training
 from lensbench.training.steps import (
     left_alone,
@@ -35,8 +36,6 @@ LONG_SECONDS = 600.0
 """A fit on a GPU that takes longer is worth trying torch.compile, which takes a minute. On a CPU a
 ResNet18 was no faster for it, after a minute or two of compiling; `benchmarks/training.py --parts
 ways` measures it."""
-
-_NOTE = "execution.json"
 
 _GAIN = 0.9
 """Share of the time that something else may take to be preferred; less is within the noise."""
@@ -112,7 +111,7 @@ def choose_execution(
         say: Takes a line for each way that fails.
 
     Raises:
-        ConfigError: The machine lacks the accelerator that was asked for.
+        ConfigError: The machine lacks the accelerator, or the precision, that was asked for.
     """
     with left_alone(machine) as device, warnings.catch_warnings():
         ways = allowed_ways(work.recipe, machine, device)
@@ -154,16 +153,26 @@ def _found(
 
 def keep_execution(execution: Execution, folder: Path) -> None:
     """Note in the folder of a fit how it is computed, so that it goes on in the same way."""
-    with written_whole(folder / _NOTE) as partial:
+    with written_whole(folder / EXECUTION_NOTE) as partial:
         partial.write_text(execution.model_dump_json(), encoding="utf-8")
 
 
-def resumed_execution(folder: Path) -> Execution | None:
-    """Return how an interrupted fit was computed; None if there is none."""
+def resumed_execution(folder: Path, machine: MachineSpec, device: torch.device) -> Execution | None:
+    """Return how an interrupted fit goes on; None if there is none.
+
+    That is as it was computed, but for what the machine's settings say, or would not be chosen on
+    the device: a fit may go on on another one.
+    """
     try:
-        return Execution.model_validate_json((folder / _NOTE).read_bytes())
+        begun = Execution.model_validate_json((folder / EXECUTION_NOTE).read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
+    memory_format, compiled = machine.memory_format, machine.compile == "yes"
+    if memory_format == "auto":
+        memory_format = "contiguous" if device.type == "mps" else begun.memory_format
+    if machine.compile == "auto":
+        compiled = begun.compiled and device.type == "cuda"
+    return begun.model_copy(update={"memory_format": memory_format, "compiled": compiled})
 
 
 def allowed_ways(recipe: Recipe, machine: MachineSpec, device: torch.device) -> list[Execution]:
@@ -173,8 +182,13 @@ def allowed_ways(recipe: Recipe, machine: MachineSpec, device: torch.device) -> 
     order with MobileNetV3, EfficientNet and ResNet50, and about as long with shallow ResNets,
     ConvNeXtV2 and ViT (`benchmarks/training.py --parts ways`). On MPS the backward pass of a
     convolution was 30 times slower so (pytorch/pytorch#193349).
+
+    Raises:
+        ConfigError: The device lacks the precision that was asked for.
     """
     precisions: Sequence[Precision] = ("32-true",)
+    if machine.precision == "16-mixed" and device.type == "cpu":
+        raise ConfigError("a CPU does not train in 16-mixed: take bf16-mixed or 32-true")
     if machine.precision != "auto":
         precisions = (machine.precision,)
     elif recipe.mixed_precision and _has_bfloat16(device):

@@ -95,7 +95,7 @@ def fit(
     work = Work(classifier, recipe, pack.image_shape, len(pack.classes), len(train) * recipe.epochs)
     with quiet(), left_alone(machine) as device:
         # A fit that failed before its first checkpoint is not bound to how it was computed.
-        execution = resumed_execution(folder) if resumed else None
+        execution = resumed_execution(folder, machine, device) if resumed else None
         if execution is None:
             execution = choose_execution(work, machine, cache, say)
         keep_execution(execution, folder)
@@ -111,6 +111,8 @@ def fit(
             fused=execution.fused,
             compiled=execution.compiled,
         )
+        hardware = find_hardware(machine)
+        training.hardware = (hardware.device,)
         try:
             with keyboard_interrupts(trainer):
                 trainer.fit(
@@ -138,7 +140,7 @@ def fit(
             n_train_images_per_second=len(train) * len(training.epochs) / training.train_seconds,
         ),
         execution=execution,
-        hardware=find_hardware(machine),
+        hardware=hardware._replace(device=" and ".join(training.hardware)),
         notes=_notes(training),
     )
 
@@ -169,12 +171,17 @@ def predict(
 
 def _notes(training: Training) -> tuple[str, ...]:
     n_epochs, recipe = len(training.epochs), training.recipe
-    if n_epochs == recipe.epochs:
-        return ()
-    return (
-        f"training was stopped after {n_epochs} of {recipe.epochs} epochs: the validation AUC had "
-        f"been no better for {recipe.patience}",
-    )
+    notes = []
+    if n_epochs < recipe.epochs:
+        notes.append(
+            f"training was stopped after {n_epochs} of {recipe.epochs} epochs: the validation AUC "
+            f"had been no better for {recipe.patience}"
+        )
+    if len(training.hardware) > 1:
+        notes.append(
+            f"training went from {' to '.join(training.hardware)}: its time is that of neither"
+        )
+    return tuple(notes)
 
 
 def _trainer(

@@ -78,7 +78,10 @@ class Training(lightning.LightningModule):
         self.epochs: list[Epoch] = []
         self.train_seconds = 0.0
         self.validation_seconds = 0.0
+        self.hardware: tuple[str, ...] = ()
+        """What it is trained on; of a fit that is resumed, also what it was trained on before."""
         self._n_steps = n_steps
+        self._learning_rate = math.nan
         self._seed = seed
         self._draws = torch.Generator()
         self._plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
@@ -156,6 +159,8 @@ class Training(lightning.LightningModule):
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
         """Do a step and let the averaged weights follow, before any checkpoint of it."""
+        # A schedule goes on to the rate of the next step before the epoch's validation.
+        self._learning_rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
         super().optimizer_step(*arguments, **named)
         self.follow(self.trainer.global_step + 1)  # counted only after this hook
 
@@ -200,13 +205,12 @@ class Training(lightning.LightningModule):
                 "not finite; try a lower learning rate, or gradient clipping"
             )
         auc = one_vs_rest(labels.numpy(), logits.double().softmax(dim=1).numpy()).macro
-        optimizer = self.trainer.optimizers[0]
         self.epochs.append(
             Epoch(
                 train_loss=train_loss,
                 validation_loss=float(nn.functional.cross_entropy(logits, labels)),
                 validation_auc=auc,
-                learning_rate=max(group["lr"] for group in optimizer.param_groups),
+                learning_rate=self._learning_rate,
             )
         )
         self.trainer.should_stop = self.has_stalled
@@ -233,6 +237,7 @@ class Training(lightning.LightningModule):
             "n_trained": self._n_trained,
             "train_seconds": self.train_seconds,
             "validation_seconds": self.validation_seconds,
+            "hardware": list(self.hardware),
             "plateau": self._plateau.state_dict() if self._plateau is not None else None,
         }
 
@@ -243,6 +248,7 @@ class Training(lightning.LightningModule):
         self._loss_sum, self._n_trained = kept["loss_sum"], kept["n_trained"]
         self.train_seconds = kept["train_seconds"]
         self.validation_seconds = kept["validation_seconds"]
+        self.hardware = tuple(dict.fromkeys([*kept["hardware"], *self.hardware]))
         self._plateau_state = kept["plateau"]
 
     def _lap(self) -> float:

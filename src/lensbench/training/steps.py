@@ -15,6 +15,7 @@ from lensbench.config import MachineSpec, Precision
 from lensbench.data.batches import Batch
 from lensbench.errors import ConfigError
 from lensbench.freed_memory import freed_memory_kept
+from lensbench.processor import cpu_name
 from lensbench.training.float32 import exact_float32
 from lensbench.training.module import Training
 from lensbench.training.quiet import quiet
@@ -44,8 +45,8 @@ class Hardware(NamedTuple):
 
     accelerator: str
     """`cpu`, `cuda` or `mps`."""
-    device: str | None
-    """Model name of the GPU; None on a CPU."""
+    device: str
+    """Model name of the GPU, or of the processor."""
     threads: int
 
 
@@ -58,7 +59,7 @@ def find_hardware(machine: MachineSpec) -> Hardware:
     device = open_fabric(machine, "32-true").device
     return Hardware(
         device.type,
-        torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         machine.threads or torch.get_num_threads(),
     )
 
