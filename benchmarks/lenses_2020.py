@@ -14,6 +14,7 @@ of feeding it: `training.py --parts others` says how much longer that takes.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,7 +22,6 @@ import tyro
 
 import lensbench
 from lensbench.config import DataSpec, MachineSpec, SplitSpec
-from lensbench.outcome import History
 from lensbench.runs.record import RunRecord
 
 PUBLISHED = 0.956
@@ -127,29 +127,27 @@ def _arithmetic(record: RunRecord) -> str:
 
 def _time_to_auc(contract: RunRecord, ours: RunRecord) -> str:
     """Say when the validation AUC first reached the best one of the contract's run."""
-    reached = {}
     target = max(contract.val_aucs)
-    for name, record in (("contract", contract), ("lensbench", ours)):
-        assert record.lensbench is not None
-        history = record.lensbench.history
-        assert history is not None
-        reached[name] = _seconds_to(target, history, record.training_time_s or 0.0)
-    best = f"The contract's best validation AUC, {target:.4f}, was reached by it after "
-    if reached["lensbench"] is None:
-        return f"{best}{reached['contract']:,.0f} s, and not by ours."
-    ratio = (reached["contract"] or 0.0) / reached["lensbench"]
+    epochs = [_epochs_to(target, record.val_aucs) for record in (contract, ours)]
+    seconds = [
+        (record.training_time_s or 0.0) * n / len(record.val_aucs)
+        for record, n in zip((contract, ours), epochs, strict=True)
+    ]
+    best = (
+        f"The contract's best validation AUC, {target:.4f}, was reached by it in {epochs[0]} epochs "
+        f"({seconds[0]:,.0f} s)"
+    )
+    if epochs[1] > len(ours.val_aucs):
+        return f"{best}, and not by ours."
     return (
-        f"{best}{reached['contract']:,.0f} s and by ours after {reached['lensbench']:,.0f} s: "
-        f"{ratio:.1f} times as soon (in whole epochs)."
+        f"{best} and by ours in {epochs[1]} ({seconds[1]:,.0f} s): of {epochs[0] / epochs[1]:.1f} "
+        f"times fewer images and {seconds[0] / seconds[1]:.1f} times as soon, both with our loop."
     )
 
 
-def _seconds_to(target: float, history: History, seconds: float) -> float | None:
-    """Return the training time after which a validation AUC was reached; None if never."""
-    aucs = [epoch.validation_auc for epoch in history.epochs]
-    later = itertools.dropwhile(lambda one: one[1] < target, enumerate(aucs, start=1))
-    first = next(later, None)
-    return None if first is None else seconds * first[0] / len(aucs)
+def _epochs_to(target: float, aucs: Sequence[float]) -> int:
+    """Return in how many epochs an AUC is reached; one more than there are if it never is."""
+    return 1 + len(list(itertools.takewhile(lambda auc: auc < target, aucs)))
 
 
 if __name__ == "__main__":
