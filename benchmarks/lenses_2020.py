@@ -134,14 +134,15 @@ def _time_to_auc(contract: RunRecord, ours: RunRecord) -> str:
         for record, n in zip((contract, ours), epochs, strict=True)
     ]
     best = (
-        f"The contract's best validation AUC, {target:.4f}, was reached by it in {epochs[0]} epochs "
-        f"({seconds[0]:,.0f} s)"
+        f"The contract's best validation AUC, {target:.4f}, was reached by it in {epochs[0]} "
+        f"epochs ({seconds[0]:,.0f} s)"
     )
     if epochs[1] > len(ours.val_aucs):
         return f"{best}, and not by ours."
     return (
-        f"{best} and by ours in {epochs[1]} ({seconds[1]:,.0f} s): of {epochs[0] / epochs[1]:.1f} "
-        f"times fewer images and {seconds[0] / seconds[1]:.1f} times as soon, both with our loop."
+        f"{best} and by ours in {epochs[1]} ({seconds[1]:,.0f} s): "
+        f"{epochs[0] / epochs[1]:.1f} times as many images, and with the same loop "
+        f"{seconds[0] / seconds[1]:.1f} times as long."
     )
 
 
