@@ -88,8 +88,12 @@ def table(runs: Path, model: str) -> str:
     machines = " and ".join(
         dict.fromkeys(f"{one.machine}, {_arithmetic(one)}" for one in records.values())
     )
+    ours = records["Lensbench"].lensbench
+    assert ours is not None
+    assert ours.split is not None
     lines = [
-        f"{model} from random weights; {machines}, torch {torch.__version__}.",
+        f"{model} from random weights on {ours.split.n_train:,} images; {machines}, torch "
+        f"{torch.__version__}.",
         "",
         "| recipe | epochs | AUC, 95 % interval | accuracy, 95 % interval | seconds |",
         "|" + " --- |" * 5,
