@@ -62,6 +62,7 @@ import lensbench
 from lensbench.config import DataSpec, MachineSpec, ModelSpec, Recipe
 from lensbench.data.pack import Pack, open_or_build_pack
 from lensbench.freed_memory import freed_memory_kept
+from lensbench.outcome import Timing
 from lensbench.recipes import CONTRACT, LENSBENCH
 from lensbench.runs.environment import describe_environment
 from lensbench.training.execution import (
@@ -71,7 +72,7 @@ from lensbench.training.execution import (
     allowed_ways,
     choose_execution,
 )
-from lensbench.training.fit import Fit, fit
+from lensbench.training.fit import fit
 from lensbench.training.memory import PeakMemory
 from lensbench.training.module import Training
 from lensbench.training.steps import left_alone
@@ -309,10 +310,10 @@ def efficiency(setting: Setting, step: Callable[[], int], rate: float) -> Iterat
         mock.patch.object(Training, "on_train_batch_end", then_bare_steps),
         steps_timed() as within,
     ):
-        seconds, fitted = timed_fit(setting)
+        seconds, timing = timed_fit(setting)
     rates = {name: values[1:] for name, values in rates.items()}  # the first has the start
     what = f"{setting.model} ({setting.execution}), loop over the"
-    besides = seconds - fitted.timing.fit_seconds
+    besides = seconds - timing.fit_seconds
     yield Line(f"{what} bare step; {besides:.1f} s besides", rates["loop"], rates["bare"])
     if setting.device.type == "cpu":
         yield Line(f"{what} steps within", rates["loop"], rates["within"])
@@ -402,9 +403,9 @@ def _settle_in(threads: int, device: torch.device) -> None:
 
 def our_way(setting: Setting) -> float:
     """Return images per second of our whole fit, less its validation."""
-    seconds, fitted = timed_fit(setting)
-    training = setting.n_images / fitted.timing.n_train_images_per_second
-    return setting.n_images / (seconds - (fitted.timing.fit_seconds - training))
+    seconds, timing = timed_fit(setting)
+    training = setting.n_images / timing.n_train_images_per_second
+    return setting.n_images / (seconds - (timing.fit_seconds - training))
 
 
 def steps_with_memory_kept(setting: Setting) -> tuple[float, int]:
@@ -422,8 +423,8 @@ def plain_steps(setting: Setting) -> tuple[float, int]:
     return _rate(setting, itertools.repeat(step, n_steps)), peak.bytes() or 0
 
 
-def timed_fit(setting: Setting) -> tuple[float, Fit]:
-    """Train with our `fit`, and return the seconds that it took."""
+def timed_fit(setting: Setting) -> tuple[float, Timing]:
+    """Train with our `fit`; return the seconds that it took, and what it says itself."""
     machine = MachineSpec(
         precision=setting.execution.precision,
         memory_format=setting.execution.memory_format,
@@ -444,7 +445,9 @@ def timed_fit(setting: Setting) -> tuple[float, Fit]:
             cache=setting.folder / "execution.json",
             label=setting.model,
         )
-        return time.perf_counter() - start, fitted
+        seconds = time.perf_counter() - start
+    assert fitted.timing is not None
+    return seconds, fitted.timing
 
 
 def bare_step(setting: Setting) -> Callable[[], int]:

@@ -11,7 +11,7 @@ ARM = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n"
 
 def test_this_processor_has_a_name_and_cores():
     assert cpu_name().endswith("cores)")
-    assert len(cpu_name()) > len("(2 cores)")
+    assert not cpu_name().startswith(" ")
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ def test_nothing_counted_is_nothing_known():
 
 
 def test_a_share_of_nothing_is_undefined_and_says_so():
-    with pytest.warns(UndefinedMetricWarning, match="precision/vort is undefined: never called"):
-        estimate = proportion_estimate("precision/vort", 0, 0, 0.95, "never called")
+    with pytest.warns(UndefinedMetricWarning, match="precision/vort is undefined: a share of no"):
+        estimate = proportion_estimate("precision/vort", 0, 0, 0.95)
     assert np.isnan([estimate.value, estimate.low, estimate.high]).all()
     assert str(estimate) == "undefined"
     found = share(np.array([1.0, 0.0, 3.0]), np.array([2.0, 0.0, 4.0]))

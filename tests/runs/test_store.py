@@ -110,6 +110,27 @@ def test_a_precision_that_was_chosen_may_be_asked_for_when_the_run_goes_on(tmp_p
     assert store.state(other, KNOWN) == "changed"
 
 
+def test_a_precision_that_was_chosen_may_be_asked_for_when_a_run_has_failed(tmp_path):
+    """Its record does not say which it was, but the folder of its checkpoints does."""
+    store = RunStore(tmp_path, "ResNet18")
+    store.begin(config(), KNOWN)
+    keep_execution(Execution(precision="bf16-mixed"), store.work)
+    environment = describe_environment("cpu", None, "auto", None)
+    store.finish(failed_record(config(), environment, "no room"))
+    chosen, other = (config(machine=MachineSpec(precision=p)) for p in ("bf16-mixed", "32-true"))
+    assert store.state(chosen, KNOWN) == "failed"
+    assert store.state(other, KNOWN) == "changed"
+
+
+def test_a_note_that_cannot_be_read_costs_no_checkpoint(tmp_path):
+    store = RunStore(tmp_path, "ResNet18")
+    store.begin(config(), KNOWN)
+    unreadable_note = store.work / "execution.json"
+    unreadable_note.mkdir()
+    with pytest.raises(RecordError, match=r"execution\.json: cannot be read"):
+        store.state(config(machine=MachineSpec(precision="bf16-mixed")), KNOWN)
+
+
 def of_a_later_schema(path: Path) -> None:
     fields = json.loads(path.read_text())
     fields["lensbench"]["schema_version"] = 99
@@ -219,7 +240,6 @@ import os
 from pathlib import Path
 from lensbench.runs.layout import Layout
 from lensbench.runs.store import RunStore
-from lensbench.training.execution import Execution, keep_execution
 with RunStore(Path({str(store.root)!r}), {store.name!r}, {store.layout!r}).alone() as is_alone:
     {then}
 """

@@ -11,7 +11,7 @@ from lensbench.simulation import CLASSES, COMMON_TEST_1, PHYSICAL, Population, g
 from lensbench.simulation.knobs import shifted
 from lensbench.simulation.render import expected_counts, normalised, observe
 
-from .conftest import REAL_IMAGES
+from .conftest import ORIGINALS
 
 # Each group of tests cries wolf with this probability, however many statistics it looks at.
 FAMILY_WISE = 0.01
@@ -122,9 +122,9 @@ def in_8_bits(images: np.ndarray) -> np.ndarray:
 
 
 def original(folder: str) -> np.ndarray:
-    files = sorted((REAL_IMAGES / folder).glob("*.npy"))
+    files = sorted((ORIGINALS / folder).glob("*.npy"))
     if not files:
-        pytest.skip(f"no images of Common Test I in {REAL_IMAGES / folder}")
+        pytest.skip(f"no images of Common Test I in {ORIGINALS / folder}")
     images = np.concatenate([np.load(file) for file in files])
     return (images + 0.5) / 256 if images.dtype == np.uint8 else images
 

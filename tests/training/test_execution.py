@@ -139,6 +139,12 @@ def test_what_a_cpu_cannot_do_is_refused():
         choose_execution(work(), said)
 
 
+def test_what_a_gpu_began_a_cpu_may_not_go_on_with(tmp_path):
+    keep_execution(Execution(precision="16-mixed"), tmp_path)
+    with pytest.raises(ConfigError, match="take bf16-mixed or 32-true"):
+        resumed_execution(tmp_path, MachineSpec(), torch.device("cpu"))
+
+
 def test_the_kernel_that_does_a_whole_step_is_for_gradients_that_are_not_scaled():
     assert Execution(precision="bf16-mixed").fused
     assert not Execution(precision="16-mixed").fused

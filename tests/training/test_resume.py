@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -207,6 +208,16 @@ def test_a_checkpoint_that_cannot_be_read_now_is_no_damaged_one(pack, tmp_path, 
     assert (tmp_path / "last.ckpt").read_bytes() == before
 
 
+def test_a_checkpoint_of_an_earlier_version_is_set_aside(pack, tmp_path, capsys):
+    run(pack, tmp_path, recipe(), network())
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    del checkpoint["lensbench"]["machines"]
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    assert len(run(pack, tmp_path, recipe(), network()).history.epochs) == 3
+    assert "is damaged" in capsys.readouterr().err
+    assert (tmp_path / "last.damaged").exists()
+
+
 def test_the_best_epoch_is_that_of_the_history_even_if_a_later_one_was_lost(
     pack, tmp_path, monkeypatch
 ):
@@ -250,8 +261,19 @@ def test_a_fit_that_goes_on_elsewhere_has_the_time_of_no_machine(pack, tmp_path,
             run(pack, tmp_path, recipe(), network())
     monkeypatch.setattr(steps, "cpu_name", lambda: "fast")
     fitted = run(pack, tmp_path, recipe(), network())
-    assert fitted.hardware.device == "slow and fast"
-    assert fitted.notes == ("training went from slow to fast: its time is that of neither",)
+    assert fitted.timing is None
+    (note,) = fitted.notes
+    assert re.search(r"from slow, cpu, \d+ threads? to fast, cpu, \d+ threads?, whose", note)
+
+
+def test_a_finished_fit_that_is_opened_elsewhere_keeps_its_time(pack, tmp_path, monkeypatch):
+    """Its process may have been killed in the test pass."""
+    with monkeypatch.context() as first:
+        first.setattr(steps, "cpu_name", lambda: "slow")
+        trained = run(pack, tmp_path, recipe(), network())
+    opened = run(pack, tmp_path, recipe(), network())
+    assert opened.timing == trained.timing
+    assert opened.notes == ()
 
 
 def test_how_a_fit_failed_before_its_first_checkpoint_binds_no_other(pack, tmp_path):

@@ -37,7 +37,7 @@ def completed_record(
     image_shape: tuple[int, int, int],
     cost: Cost,
     history: History,
-    timing: Timing,
+    timing: Timing | None,
     evaluation: Evaluation,
     files: dict[str, str],
 ) -> RunRecord:
@@ -54,7 +54,7 @@ def completed_record(
         image_shape: (C, H, W) of the images on disk.
         cost: Of the classifier.
         history: All epochs.
-        timing: Without the test pass.
+        timing: Without the test pass; None if it is not known.
         evaluation: Of the test predictions.
         files: Weights and predictions, relative to the record.
     """
@@ -69,7 +69,7 @@ def completed_record(
         val_losses=tuple(epoch.validation_loss for epoch in history.epochs),
         val_aucs=tuple(epoch.validation_auc for epoch in history.epochs),
         test_results=_test_results(evaluation),
-        training_time_s=timing.fit_seconds,
+        training_time_s=timing.fit_seconds if timing else None,
         lensbench=Provenance(
             lensbench_version=VERSION,
             run=config,

@@ -97,6 +97,8 @@ class RunStore:
                 return "changed"
             record = RunRecord.read(self.record)
             known_run = as_it_ran(record)
+            if known_run is not None and not record.is_completed:
+                known_run = self._as_it_runs(known_run)
             if record.lensbench is None or known_run is None or not same_run(known_run, config):
                 return "changed"
             if fingerprints is None and known_run.split != config.split:
@@ -110,6 +112,8 @@ class RunStore:
         if start is None:
             return "failed" if self.record.exists() else "new"
         same_data = fingerprints in (None, start.fingerprints)
+        if fingerprints is None and start.run.split != config.split:
+            return "changed"
         if not (same_data and same_run(self._as_it_runs(start.run), config)):
             return "changed"
         return "failed" if self.record.exists() else "interrupted"
@@ -242,12 +246,21 @@ class RunStore:
         return aside
 
     def _as_it_runs(self, begun: RunConfig) -> RunConfig:
-        """Return the settings of an unfinished run, with the precision that was chosen for it."""
+        """Return the settings of an unfinished run, with the precision that was chosen for it.
+
+        Raises:
+            RecordError: What was chosen cannot be read.
+        """
+        note = self.work / EXECUTION_NOTE
         try:
-            note = json.loads((self.work / EXECUTION_NOTE).read_bytes())
-            machine = begun.machine.model_copy(update={"precision": note["precision"]})
-        except (OSError, ValueError, KeyError):
+            precision = json.loads(note.read_bytes())["precision"]
+        except FileNotFoundError:
             return begun
+        except OSError as error:
+            raise RecordError(f"{note}: cannot be read ({error.strerror})") from error
+        except (ValueError, KeyError, TypeError):  # damaged; the fit chooses again
+            return begun
+        machine = begun.machine.model_copy(update={"precision": precision})
         return begun.model_copy(update={"machine": machine})
 
     def _new_aside(self) -> Path:

@@ -153,7 +153,8 @@ def find_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:
     if not path.exists():
         return None
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
+        # What earlier versions have left lacks this.
+        torch.load(path, map_location="cpu", weights_only=True)["lensbench"]["machines"]
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         damaged = path.with_suffix(".damaged")
         path.replace(damaged)

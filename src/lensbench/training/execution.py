@@ -162,11 +162,15 @@ def resumed_execution(folder: Path, machine: MachineSpec, device: torch.device) 
 
     That is as it was computed, but for what the machine's settings say, or would not be chosen on
     the device: a fit may go on on another one.
+
+    Raises:
+        ConfigError: The device lacks the precision in which it began.
     """
     try:
         begun = Execution.model_validate_json((folder / EXECUTION_NOTE).read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
+    _require_precision(begun.precision, device)
     memory_format, compiled = machine.memory_format, machine.compile == "yes"
     if memory_format == "auto":
         memory_format = "contiguous" if device.type == "mps" else begun.memory_format
@@ -187,9 +191,8 @@ def allowed_ways(recipe: Recipe, machine: MachineSpec, device: torch.device) -> 
         ConfigError: The device lacks the precision that was asked for.
     """
     precisions: Sequence[Precision] = ("32-true",)
-    if machine.precision == "16-mixed" and device.type == "cpu":
-        raise ConfigError("a CPU does not train in 16-mixed: take bf16-mixed or 32-true")
     if machine.precision != "auto":
+        _require_precision(machine.precision, device)
         precisions = (machine.precision,)
     elif recipe.mixed_precision and _has_bfloat16(device):
         precisions = ("32-true", "bf16-mixed")
@@ -202,6 +205,12 @@ def allowed_ways(recipe: Recipe, machine: MachineSpec, device: torch.device) -> 
         Execution(precision=precision, memory_format=memory_format)
         for precision, memory_format in itertools.product(precisions, formats)
     ]
+
+
+def _require_precision(precision: Precision, device: torch.device) -> None:
+    """Refuse what Lightning would replace by bfloat16, and no record would say so."""
+    if precision == "16-mixed" and device.type == "cpu":
+        raise ConfigError("a CPU does not train in 16-mixed: take bf16-mixed or 32-true")
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -42,7 +42,8 @@ class Fit:
     """What a fit leaves beside the weights, and on what it ran."""
 
     history: History
-    timing: Timing
+    timing: Timing | None
+    """None if it was trained on several machines: their times do not add up."""
     execution: Execution
     hardware: Hardware
     notes: tuple[str, ...]
@@ -112,7 +113,7 @@ def fit(
             compiled=execution.compiled,
         )
         hardware = find_hardware(machine)
-        training.hardware = (hardware.device,)
+        training.machine = hardware.machine
         try:
             with keyboard_interrupts(trainer):
                 trainer.fit(
@@ -135,12 +136,9 @@ def fit(
     training.cpu()
     return Fit(
         history=History(epochs=tuple(training.epochs), kept_epoch=kept_epoch),
-        timing=Timing(
-            fit_seconds=training.train_seconds + training.validation_seconds,
-            n_train_images_per_second=len(train) * len(training.epochs) / training.train_seconds,
-        ),
+        timing=_timing(training, len(train)),
         execution=execution,
-        hardware=hardware._replace(device=" and ".join(training.hardware)),
+        hardware=hardware,
         notes=_notes(training),
     )
 
@@ -177,11 +175,21 @@ def _notes(training: Training) -> tuple[str, ...]:
             f"training was stopped after {n_epochs} of {recipe.epochs} epochs: the validation AUC "
             f"had been no better for {recipe.patience}"
         )
-    if len(training.hardware) > 1:
+    if len(training.machines) > 1:
         notes.append(
-            f"training went from {' to '.join(training.hardware)}: its time is that of neither"
+            f"no training time is kept: it went on from {' to '.join(training.machines)}, whose "
+            "times do not add up"
         )
     return tuple(notes)
+
+
+def _timing(training: Training, n_images: int) -> Timing | None:
+    if len(training.machines) > 1:
+        return None
+    return Timing(
+        fit_seconds=training.train_seconds + training.validation_seconds,
+        n_train_images_per_second=n_images * len(training.epochs) / training.train_seconds,
+    )
 
 
 def _trainer(

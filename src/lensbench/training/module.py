@@ -78,8 +78,10 @@ class Training(lightning.LightningModule):
         self.epochs: list[Epoch] = []
         self.train_seconds = 0.0
         self.validation_seconds = 0.0
-        self.hardware: tuple[str, ...] = ()
-        """What it is trained on; of a fit that is resumed, also what it was trained on before."""
+        self.machine = ""
+        """Where it is trained."""
+        self.machines: tuple[str, ...] = ()
+        """Where it was trained; a fit may go on on another one."""
         self._n_steps = n_steps
         self._learning_rate = math.nan
         self._seed = seed
@@ -161,6 +163,8 @@ class Training(lightning.LightningModule):
         """Do a step and let the averaged weights follow, before any checkpoint of it."""
         # A schedule goes on to the rate of the next step before the epoch's validation.
         self._learning_rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
+        if self.machine not in self.machines:
+            self.machines = (*self.machines, self.machine)
         super().optimizer_step(*arguments, **named)
         self.follow(self.trainer.global_step + 1)  # counted only after this hook
 
@@ -237,7 +241,7 @@ class Training(lightning.LightningModule):
             "n_trained": self._n_trained,
             "train_seconds": self.train_seconds,
             "validation_seconds": self.validation_seconds,
-            "hardware": list(self.hardware),
+            "machines": list(self.machines),
             "plateau": self._plateau.state_dict() if self._plateau is not None else None,
         }
 
@@ -248,7 +252,7 @@ class Training(lightning.LightningModule):
         self._loss_sum, self._n_trained = kept["loss_sum"], kept["n_trained"]
         self.train_seconds = kept["train_seconds"]
         self.validation_seconds = kept["validation_seconds"]
-        self.hardware = tuple(dict.fromkeys([*kept["hardware"], *self.hardware]))
+        self.machines = tuple(kept["machines"])
         self._plateau_state = kept["plateau"]
 
     def _lap(self) -> float:

@@ -49,6 +49,13 @@ class Hardware(NamedTuple):
     """Model name of the GPU, or of the processor."""
     threads: int
 
+    @property
+    def machine(self) -> str:
+        """One line that is equal only for machines whose times may be added."""
+        plural = "" if self.threads == 1 else "s"
+        threads = f", {self.threads} thread{plural}" if self.accelerator == "cpu" else ""
+        return f"{self.device}, {self.accelerator}{threads}"
+
 
 def find_hardware(machine: MachineSpec) -> Hardware:
     """Say what these settings run on.
