@@ -109,7 +109,7 @@ def test_a_pixel_that_is_no_count_is_kept_though_a_sample_does_not_show_it(place
     np.testing.assert_array_equal(decoded(image), pixels)
 
 
-def test_the_real_images_are_counts(shared):
+def test_the_originals_are_counts(shared):
     files = sorted((shared / "data/common_test_1").glob("exact*/**/*.npy"))
     assert len(files) == 315
     divisors = []
