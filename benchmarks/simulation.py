@@ -26,7 +26,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from lensbench.processor import cpu_name
+from lensbench.machine import cpu_name
 from lensbench.simulation import CLASSES, COMMON_TEST_1, Population, Scene, simulate
 from lensbench.simulation.block import Block, blocks_of
 from lensbench.simulation.engine import images_of, settle_in

@@ -7,12 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lensbench.choices import (
-    Models,
-    choose_runs,
-    data_spec,
-    require_apart,
-)
+from lensbench.choices import Models, choose_runs, data_spec, require_apart
 from lensbench.config import (
     AskedViews,
     DataSpec,

@@ -16,7 +16,7 @@ from torch import nn
 from lensbench.config import MachineSpec, ModelSpec, Recipe
 from lensbench.cost import MeasuredCost, Throughput
 from lensbench.errors import ConfigError, ModelError
-from lensbench.processor import cpu_name
+from lensbench.machine import cpu_name
 from lensbench.training import measure as measuring
 from lensbench.training import measure_all as measuring_all
 from lensbench.training import steps

@@ -263,7 +263,7 @@ def test_a_fit_that_goes_on_elsewhere_has_the_time_of_no_machine(pack, tmp_path,
     fitted = run(pack, tmp_path, recipe(), network())
     assert fitted.timing is None
     (note,) = fitted.notes
-    assert re.search(r"from slow, cpu, \d+ threads? to fast, cpu, \d+ threads?, whose", note)
+    assert re.search(r"from slow, \d+ threads? to fast, \d+ threads?, whose", note)
 
 
 def test_a_finished_fit_that_is_opened_elsewhere_keeps_its_time(pack, tmp_path, monkeypatch):

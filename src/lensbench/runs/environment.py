@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-from lensbench.processor import cpu_name
+from lensbench.machine import cpu_name
 from lensbench.runs.record import Environment
 from lensbench.version import VERSION
 

@@ -37,13 +37,20 @@ def as_it_ran(record: RunRecord) -> RunConfig | None:
     return ours.run.model_copy(update={"machine": machine})
 
 
-def same_run(one: RunConfig, other: RunConfig) -> bool:
+def same_run(one: RunConfig, other: RunConfig, *, parts_known: bool) -> bool:
     """Whether one run has the weights and predictions that another asks for, but for rounding.
 
-    Where the images and a file of weights lie and how the split is asked for is no part of that,
-    since their fingerprints are compared as well. Nor is on what and how steps are computed, unless
-    a precision is asked for.
+    Where the images and a file of weights lie is no part of that, since their fingerprints are
+    compared as well. Nor is on what and how steps are computed, unless a precision is asked for.
+
+    Args:
+        one: A run as it was made.
+        other: A run as it is asked for.
+        parts_known: Whether the fingerprint of the split is compared as well, so that it does not
+            matter in what words it is asked for.
     """
+    if not parts_known and one.split != other.split:
+        return False
     precision = other.machine.precision
     return precision in ("auto", one.machine.precision) and _defining(one) == _defining(other)
 

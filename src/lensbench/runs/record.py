@@ -11,6 +11,7 @@ from lensbench.config import RunConfig, Selection
 from lensbench.cost import Cost
 from lensbench.errors import RecordError
 from lensbench.evaluation.estimate import Estimate, Number, RocCurve
+from lensbench.machine import machine_name
 from lensbench.outcome import History, Timing
 
 SCHEMA_VERSION = 1
@@ -95,9 +96,7 @@ class Environment(_Part):
 
         Each model is computed in the way that is fastest for it, so `arithmetic` is no part of it.
         """
-        plural = "" if self.threads == 1 else "s"
-        threads = f", {self.threads} thread{plural}" if self.accelerator == "cpu" else ""
-        return f"{self.device}{threads}"
+        return machine_name(self.device, self.accelerator, self.threads)
 
 
 class SplitSummary(_Part):

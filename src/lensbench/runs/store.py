@@ -99,9 +99,11 @@ class RunStore:
             known_run = as_it_ran(record)
             if known_run is not None and not record.is_completed:
                 known_run = self._as_it_runs(known_run)
-            if record.lensbench is None or known_run is None or not same_run(known_run, config):
-                return "changed"
-            if fingerprints is None and known_run.split != config.split:
+            if (
+                record.lensbench is None
+                or known_run is None
+                or not same_run(known_run, config, parts_known=fingerprints is not None)
+            ):
                 return "changed"
             if record.is_completed:
                 known = known_of(record.lensbench)
@@ -112,9 +114,8 @@ class RunStore:
         if start is None:
             return "failed" if self.record.exists() else "new"
         same_data = fingerprints in (None, start.fingerprints)
-        if fingerprints is None and start.run.split != config.split:
-            return "changed"
-        if not (same_data and same_run(self._as_it_runs(start.run), config)):
+        begun = self._as_it_runs(start.run)
+        if not (same_data and same_run(begun, config, parts_known=fingerprints is not None)):
             return "changed"
         return "failed" if self.record.exists() else "interrupted"
 

@@ -15,7 +15,7 @@ from lensbench.config import MachineSpec, Precision
 from lensbench.data.batches import Batch
 from lensbench.errors import ConfigError
 from lensbench.freed_memory import freed_memory_kept
-from lensbench.processor import cpu_name
+from lensbench.machine import cpu_name, machine_name
 from lensbench.training.float32 import exact_float32
 from lensbench.training.module import Training
 from lensbench.training.quiet import quiet
@@ -52,9 +52,7 @@ class Hardware(NamedTuple):
     @property
     def machine(self) -> str:
         """One line that is equal only for machines whose times may be added."""
-        plural = "" if self.threads == 1 else "s"
-        threads = f", {self.threads} thread{plural}" if self.accelerator == "cpu" else ""
-        return f"{self.device}, {self.accelerator}{threads}"
+        return machine_name(self.device, self.accelerator, self.threads)
 
 
 def find_hardware(machine: MachineSpec) -> Hardware:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from lensbench import processor
-from lensbench.processor import cpu_name
+from lensbench import machine
+from lensbench.machine import cpu_name
 
 X86 = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\n\nprocessor\t: 1\nmodel name\t: Another\n"
 ARM = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n"
@@ -19,8 +19,8 @@ def test_this_processor_has_a_name_and_cores():
 )
 def test_a_processor_without_a_name_is_told_by_its_numbers(monkeypatch, tmp_path, listing, name):
     """Times of two kinds of ARM processor are not compared."""
-    monkeypatch.setattr(processor, "_LISTING", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "_LISTING", tmp_path / "cpuinfo")
     (tmp_path / "cpuinfo").write_text(listing)
-    monkeypatch.setattr(processor.platform, "processor", lambda: "")
-    monkeypatch.setattr(processor.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(machine.platform, "processor", lambda: "")
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
     assert cpu_name().startswith(f"{name} (")

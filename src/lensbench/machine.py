@@ -1,4 +1,4 @@
-"""What the processor is called, as far as Linux knows it."""
+"""What a machine is called, so that times on different ones are never compared."""
 
 from __future__ import annotations
 
@@ -15,6 +15,19 @@ def cpu_name() -> str:
     """Return the model name of the processor and how many of its cores may be used."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{_model()} ({n_cores} cores)"
+
+
+def machine_name(device: str, accelerator: str, threads: int | None) -> str:
+    """Return a line that is equal only for machines whose times may be compared, or added.
+
+    Args:
+        device: Model name of the GPU, or of the processor with its cores.
+        accelerator: `cpu`, `cuda` or `mps`.
+        threads: CPU threads; on a GPU they do not matter.
+    """
+    if accelerator != "cpu":
+        return device
+    return f"{device}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def _model() -> str:
