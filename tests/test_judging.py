@@ -161,6 +161,7 @@ def test_a_class_without_examples_is_undefined_and_said_so(tmp_path):
     assert written["lensbench"]["estimates"]["recall/vort"]["value"] is None
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_report_has_a_page_tables_and_every_figure_twice(files, tmp_path):
     out = tmp_path / "judged"
     lensbench.evaluate(files, out, judge=FEW)

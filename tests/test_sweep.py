@@ -17,10 +17,13 @@ from lensbench.errors import ConfigError, DatasetError, RecordError, WeightsErro
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
 from lensbench.runs.store import RunStore
+from lensbench.training import measure_all
 from lensbench.training.module import Training
 
 TINY = "timm/test_resnet"
 OTHER = "timm/test_efficientnet"
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture
@@ -474,7 +477,9 @@ def test_seeds_on_other_training_images_are_not_averaged(go):
 
 
 @pytest.mark.slow
-def test_costs_are_measured_for_all_models_and_found_by_the_report(go, tmp_path):
+def test_costs_are_measured_for_all_models_and_found_by_the_report(go, tmp_path, monkeypatch):
+    # A process of its own would first have to load all libraries.
+    monkeypatch.setattr(measure_all, "_in_fresh_process", lambda work, *given: work(*given))
     go([f"one={TINY}"], seeds=2)
     costs = api.time(go.out, n_repeats=1, n_rounds=1, say=lambda _: None)
     assert set(costs.runs) == {"one"}

@@ -1,9 +1,11 @@
 """The contract's scripts, run from inside task1/ as its document shows."""
 
-import os
+import runpy
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -36,17 +38,32 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def script(folder: Path, name: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    cache = {"XDG_CACHE_HOME": str(folder.parent / "cache"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, name, *flags],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | cache,
-        timeout=300,
-    )
+@dataclass(frozen=True)
+class Done:
+    """What a script left on the screen."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def script(monkeypatch, capsys) -> Callable[..., Done]:
+    """Run a script inside its folder, as `python NAME FLAGS` does, but with torch loaded before."""
+
+    def run(folder: Path, name: str, *flags: str) -> Done:
+        with monkeypatch.context() as patch:
+            patch.chdir(folder)
+            patch.syspath_prepend(folder)
+            patch.setenv("XDG_CACHE_HOME", str(folder.parent / "cache"))
+            patch.setattr(sys, "argv", [name, *flags])
+            with pytest.raises(SystemExit) as ended:
+                runpy.run_path(name, run_name="__main__")
+        for module in ("config", "lens_utils"):  # the next folder has its own
+            sys.modules.pop(module)
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 def made(folder: Path) -> set[str]:
@@ -60,9 +77,9 @@ def made(folder: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_contract_from_its_first_command_to_its_last(folder):
+def test_the_contract_from_its_first_command_to_its_last(folder, script):
     done = script(folder, "main_controller.py")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.stderr
     expected = {
         f"model_results_task1_comparison/{file}"
         for name in NAMES
@@ -99,12 +116,12 @@ def test_the_contract_from_its_first_command_to_its_last(folder):
         assert record.lensbench.split.n_validation == record.lensbench.split.n_test == 12
 
     again = script(folder, "main_controller.py")
-    assert again.returncode == 0
+    assert again.status == 0
     assert again.stdout.count("finished before, skipped") == 2
 
     (folder / "training_history_Second.png").unlink()
     drawn = script(folder, "generate_history_plots.py")
-    assert drawn.returncode == 0, drawn.stderr
+    assert drawn.status == 0, drawn.stderr
     assert "plots drawn: 1" in drawn.stdout
     assert (folder / "training_history_Second.png").exists()
 
@@ -112,24 +129,24 @@ def test_the_contract_from_its_first_command_to_its_last(folder):
     before = table.read_text()
     table.unlink()
     compared = script(folder, "compare_results.py")
-    assert compared.returncode == 0, compared.stderr
+    assert compared.status == 0, compared.stderr
     assert table.read_text() == before
 
     flags = ["--model_desc", "Single", "--model_identifier", "timm/test_resnet"]
     single = script(folder, "run_single_model.py", *flags, "--batch_size", "6", "--epochs", "1")
-    assert single.returncode == 0, single.stderr
+    assert single.status == 0, single.stderr
     record = RunRecord.read(folder / "model_results_task1_comparison/results_Single.json")
     assert (record.config.batch_size, record.config.epochs) == (6, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["main_controller.py", "run_single_model.py"])
-def test_without_images_the_error_says_how_to_get_some(folder, name, tmp_path):
+def test_without_images_the_error_says_how_to_get_some(folder, script, name, tmp_path):
     for path in folder.glob("*.py"):
         shutil.copy(path, tmp_path)
     flags = ["--model_desc", "X", "--model_identifier", "resnet18"] if "single" in name else []
     done = script(tmp_path, name, *flags)
-    assert done.returncode == 2
+    assert done.status == 2
     assert "dataset/ does not exist" in done.stderr
     assert "https://drive.google.com" in done.stderr
     assert "lensbench simulate dataset" in done.stderr

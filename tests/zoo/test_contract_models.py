@@ -10,8 +10,7 @@ from lensbench.zoo.names import CONTRACT_MODELS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("side", [150, 224])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("channels", "side"), [(1, 150), (3, 224)])
 @pytest.mark.parametrize("identifier", [row.identifier for row in CONTRACT_MODELS])
 def test_every_model_of_the_contract_classifies(
     make: Callable[..., Classifier],
