@@ -98,6 +98,36 @@ def test_the_test_images_choose_nothing(runs):
     assert lensbench.ensemble([runs], judge=FEW).summary == first.summary
 
 
+def test_a_run_without_a_mistake_is_taken_as_it_is(runs):
+    path = RunStore(runs, "good").predictions("validation")
+    kept = Predictions.load(path)
+    right = 8 * np.eye(3)[kept.labels]
+    Predictions(kept.ids, kept.labels, right, kept.classes).save(path)
+    made = lensbench.ensemble([runs], select="all", judge=FEW)
+    assert {one.name: one.is_calibrated for one in made.summary.candidates} == {
+        "good": False,
+        "other": True,
+        "poor": True,
+    }
+    assert next(one for one in made.summary.members if one.name == "good").temperature == 1
+    assert "good calls all of them right" in made.summary.text
+    assert RunRecord.read(made.record).ensemble == made.summary
+
+
+def test_folders_of_runs_and_one_name_stand_for_themselves(runs):
+    folders = [runs / "good", runs / "poor"]
+    made = lensbench.ensemble(folders, select="all", judge=FEW)
+    assert made.record == runs.resolve() / "Ensemble" / "record.json"
+    comparison, _ = lensbench.compare(folders, judge=FEW)
+    assert [entry.name for entry in comparison.entries] == ["good", "poor"]
+    with pytest.raises(RecordError, match="two runs or more"):
+        lensbench.ensemble([runs], name="mean", members="good", judge=FEW)
+    with pytest.raises(ConfigError, match="select is 'Greedy'; there are all, greedy"):
+        lensbench.ensemble([runs], name="mean", select="Greedy", judge=FEW)
+    with pytest.raises(ConfigError, match="where older runs move to"):
+        lensbench.ensemble([runs], name="superseded", judge=FEW)
+
+
 def test_members_can_be_named_and_the_rest_is_not_asked_for(runs):
     store_run(runs, "bare", 1.0, with_validation=False)
     made = lensbench.ensemble([runs], members=["poor", "good"], select="all", judge=FEW)
@@ -137,9 +167,9 @@ def test_what_can_be_no_member_is_left_out_with_its_reason(runs):
         "older": "an ensemble, which is no member of another",
     }.items():
         assert re.search(reason, reasons.pop(name))
-        if name != "damaged":
-            with pytest.raises(RecordError, match=f"{name}/record.json: {reason}"):
-                lensbench.ensemble([runs], name="mean", members=["good", name], judge=FEW)
+        error = ConfigError if name == "damaged" else RecordError
+        with pytest.raises(error, match=f"{name}/record.json: {reason}"):
+            lensbench.ensemble([runs], name="mean", members=["good", name], judge=FEW)
     assert reasons == {}
     assert not (runs / "mean").exists()
 
@@ -282,7 +312,7 @@ def test_records_from_before_ensembles_are_read(runs):
     assert record.lensbench.run is not None
 
 
-def test_a_new_run_of_its_name_sets_an_ensemble_aside(runs):
+def test_an_ensemble_is_no_finished_run_of_its_name(runs):
     lensbench.ensemble([runs], judge=FEW)
     ours = RunRecord.read(runs / "good" / "record.json").lensbench
     assert ours is not None

@@ -88,10 +88,12 @@ def test_names_that_no_file_can_have_are_refused(files, tmp_path, name):
     assert not (tmp_path / "out").exists()
 
 
-def test_errors_name_the_files_that_were_given(files, tmp_path):
+@pytest.mark.parametrize("out", [None, "judged"])
+def test_errors_name_the_files_that_were_given(files, tmp_path, out):
+    out = out and tmp_path / out
     predictions(1.0, 9, prefix="other/").save(tmp_path / "other.npz")
     with pytest.raises(ComparisonError, match=str(tmp_path / "other.npz")):
-        lensbench.evaluate([files[0], tmp_path / "other.npz"], judge=FEW)
+        lensbench.evaluate([files[0], tmp_path / "other.npz"], out, judge=FEW)
 
 
 @pytest.mark.parametrize("verb", ["compare", "report"])

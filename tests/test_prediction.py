@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import lensbench
-from lensbench import cli
+from lensbench import cli, prediction
 from lensbench.config import DataSpec, MachineSpec
 from lensbench.data.sources.open import open_source
-from lensbench.errors import RecordError, WeightsError
+from lensbench.errors import ConfigError, RecordError, WeightsError
 from lensbench.evaluation.ensemble import mean_prediction
 from lensbench.outcome import Predictions
 from lensbench.prediction import classify, load_members
@@ -208,3 +208,18 @@ def test_nothing_to_classify_is_an_error(trained, tmp_path):
             trained / "runs/tiny/weights.safetensors", tmp_path / "empty", tmp_path / "out.csv"
         )
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_what_cannot_be_done_is_said_before_anything_is_classified(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction, "classify", lambda *_, **__: pytest.fail("classified"))
+    (tmp_path / "file").touch()
+    given = trained / "runs/tiny", trained / "data"
+    for out, in_the_way in (
+        (tmp_path, tmp_path),
+        (tmp_path / "file" / "out.csv", tmp_path / "file"),
+    ):
+        with pytest.raises(ConfigError, match=f"cannot be written: {in_the_way} is in the way"):
+            lensbench.predict(*given, out)
+    for wrong in (False, None, "flips"):
+        with pytest.raises(ConfigError, match=f"is {wrong!r}; there are auto, none, d4"):
+            lensbench.predict(*given, tmp_path / "out.csv", test_time_augmentation=wrong)

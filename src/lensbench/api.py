@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
 
 from lensbench.choices import Models, choose_runs, data_spec, require_apart
 from lensbench.config import (
@@ -20,7 +20,7 @@ from lensbench.config import (
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.estimate import MACRO_AUC
-from lensbench.runs.layout import NATIVE, Layout, find_records
+from lensbench.runs.layout import NATIVE, RECORD, Layout, find_records
 from lensbench.runs.store import RunStore, load_predictions
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from lensbench.runs.record import EnsembleSummary
     from lensbench.simulation.population import Population
     from lensbench.sweep import JobOutcome
+
+_Name = TypeVar("_Name", bound=str | Path)
 
 Paths: TypeAlias = str | Path | Iterable[str | Path]
 """One file or folder, or several."""
@@ -300,7 +302,7 @@ def report(
     metric: str = MACRO_AUC,
     judge: JudgeSpec = JudgeSpec(),
     table: str | Path | None = None,
-    by: Sequence[str] = (),
+    by: str | Sequence[str] = (),
     figures: bool = True,
     layout: Layout = NATIVE,
 ) -> tuple[Comparison, Report]:
@@ -313,7 +315,7 @@ def report(
         metric: What to rank by.
         judge: Level of the intervals and of the ties, and resamples of the bootstrap.
         table: CSV file with numbers of each image, as `explain` takes it.
-        by: Its columns against which recall is shown.
+        by: Its columns, or one of them, against which recall is shown.
         figures: Whether to write the static figures too, which takes longer than the page.
         layout: File names below those folders.
 
@@ -331,7 +333,7 @@ def report(
         raise ConfigError("recall against a number needs both a table and its columns")
     recalls = {
         column: _numbers(read_ids_and(column, Path(table)), column, Path(table))
-        for column in by
+        for column in _each(by)
         if table is not None
     }
     places = _named(paths)
@@ -378,7 +380,9 @@ def evaluate(
         ComparisonError: They are of different examples.
     """
     from lensbench.judging import judge_files
+    from lensbench.runs.foreign import Scores
 
+    _require_one_of(scores, Scores, "scores")
     files = [_named_file(str(one)) for one in _each(predictions)]
     if not files:
         raise ConfigError("there are no predictions to judge")
@@ -398,7 +402,7 @@ def ensemble(
     paths: Paths,
     out: str | Path | None = None,
     *,
-    members: Sequence[str] = (),
+    members: str | Sequence[str] = (),
     select: Selection = "greedy",
     name: str = "Ensemble",
     metric: str = MACRO_AUC,
@@ -413,8 +417,10 @@ def ensemble(
 
     Args:
         paths: Records, or folders that hold some.
-        out: Folder that gets the ensemble's own (default: the first of `paths`).
-        members: Names of runs, each of which must be fit for it (default: all runs that are).
+        out: Folder that gets the ensemble's own (default: the first of `paths`, or what the folder
+            of a run lies in).
+        members: Names of runs, or one of them, each of which must be fit for it (default: all runs
+            that are).
         select: `all` weights them equally; `greedy` selects from them (Caruana et al. 2004).
         name: Of the ensemble in files and rankings.
         metric: What to rank by.
@@ -423,20 +429,28 @@ def ensemble(
     Raises:
         RecordError: Fewer than two runs may be members, one that was named may not, or something
             else lies where the ensemble would.
-        ConfigError: There is no such run or metric, or the name is taken or cannot be one.
+        ConfigError: There is no such run, metric or way to select, or the name is taken or cannot
+            be one.
         ComparisonError: Members are of different validation or test images.
     """
     from lensbench.judging import make_ensemble
 
+    _require_one_of(select, Selection, "select")
     places = _named(paths)
     if out is None and not places[0].is_dir():
         raise ConfigError(f"{places[0]} is no folder: say where the ensemble goes (out)")
+    beside = places[0].resolve().parent if (places[0] / RECORD).is_file() else places[0]
     try:
-        store = RunStore(Path(out) if out is not None else places[0], run_name(name))
+        store = RunStore(Path(out) if out is not None else beside, run_name(name))
     except ValueError as error:
         raise ConfigError(str(error)) from error
     summary, comparison = make_ensemble(
-        _records(places, NATIVE), store, members=members, select=select, metric=metric, judge=judge
+        _records(places, NATIVE),
+        store,
+        members=_each(members),
+        select=select,
+        metric=metric,
+        judge=judge,
     )
     return EnsembleResult(summary, store.record, comparison)
 
@@ -617,9 +631,11 @@ def predict(
         RecordError: Nothing was trained for the record, or a member of the ensemble is no longer
             the run that it was made of.
         DatasetError: There are no images.
-        ConfigError: There is less than one image at a time, or the machine lacks what was asked
-            for.
+        ConfigError: There is less than one image at a time, no such way of augmentation, no room
+            for the file, or the machine lacks what was asked for.
     """
+    _require_one_of(test_time_augmentation, AskedViews, "test_time_augmentation")
+    _require_room(Path(out))
     from lensbench.data.sources.open import open_source
     from lensbench.prediction import classify, load_members
     from lensbench.reporting.csv_table import write_probabilities_csv
@@ -680,5 +696,20 @@ def _shared_figures(root: Path, layout: Layout) -> Path | None:
     return None if "{name}" in layout.run_figures else root / layout.run_figures
 
 
-def _each(paths: Paths) -> Iterable[str | Path]:
-    return [paths] if isinstance(paths, str | Path) else paths
+def _each(named: _Name | Iterable[_Name]) -> list[_Name]:
+    """Return several names as they are, and one alone not as its letters."""
+    return [named] if isinstance(named, str | Path) else list(named)
+
+
+def _require_one_of(value: object, literals: Any, what: str) -> None:
+    known = [one for part in get_args(literals) for one in get_args(part) or (part,)]
+    if value not in known:
+        raise ConfigError(f"{what} is {value!r}; there are {', '.join(known)}")
+
+
+def _require_room(file: Path) -> None:
+    """Refuse a place that cannot be written to, before anything is computed for it."""
+    above = next(place for place in file.absolute().parents if place.exists())
+    in_the_way = file if file.is_dir() else None if above.is_dir() else above
+    if in_the_way is not None:
+        raise ConfigError(f"{file} cannot be written: {in_the_way} is in the way")

@@ -307,12 +307,18 @@ class MachineSpec(Spec):
     """CPU threads (default: torch's own choice)."""
 
 
+SUPERSEDED = "superseded"
+"""Folder, among runs, of those whose names others have now."""
+
+
 def run_name(name: str) -> str:
     """Return a name of a run, if it can be part of file names.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: It cannot, or it is the name of the folder for older runs.
     """
+    if name == SUPERSEDED:
+        raise ValueError(f"{name!r} is where older runs move to: name it otherwise")
     if not re.fullmatch(r"[\w][\w .+()-]{0,99}", name) or name.endswith("."):
         raise ValueError(
             f"{name!r} becomes part of file names: use letters, digits, spaces and . _ + ( ) -"

@@ -57,7 +57,7 @@ def judge_files(
             evaluation=evaluation,
             file=os.path.relpath(store.predictions("test"), store.record.parent),
         )
-        made.append((store, path if out is None else store.record, record, predictions))
+        made.append((store, path, record, predictions))
     comparison = rank(
         [judged_from(record, place, predictions) for _, place, record, predictions in made],
         judge,
@@ -120,6 +120,7 @@ def make_ensemble(
             run.name: os.path.relpath(run.path.resolve(), store.record.parent.resolve())
             for run in judged
         },
+        {one.run.name for one in candidates if not one.is_calibrated},
         left_out,
         {run.test_fingerprint for run in chosen} - {None},
     )

@@ -20,6 +20,7 @@ from lensbench.data.sources.source import Source
 from lensbench.data.survey import read_image
 from lensbench.errors import ConfigError, DatasetError, RecordError, WeightsError
 from lensbench.evaluation.ensemble import calibrated_loss
+from lensbench.runs.layout import RECORD
 from lensbench.runs.record import EnsembleMember, RunRecord
 from lensbench.runs.store import load_predictions
 from lensbench.training.float32 import exact_float32
@@ -77,7 +78,7 @@ def load_members(path: Path) -> tuple[Member, ...]:
     if not path.exists():
         raise WeightsError(f"{path} does not exist")
     if path.is_dir():
-        path = path / "record.json"
+        path = path / RECORD
     if path.suffix != ".json":
         return (Member(path.name, load_classifier(path)),)
     record = RunRecord.read(path)

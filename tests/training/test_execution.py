@@ -45,6 +45,7 @@ def speeds(monkeypatch):
     """Seconds an image of each way, and a list of what was asked for."""
     known = {FIRST: 1.0}
     asked: list[Execution] = []
+    forgotten: list[Execution] = []
 
     class Stopwatch:
         def __init__(self, *_):
@@ -55,11 +56,14 @@ def speeds(monkeypatch):
             seconds = known.get(way, 2.0)
             return seconds.pop(0) if isinstance(seconds, list) else seconds
 
+        def forget(self, way):
+            forgotten.append(way)
+
         def compiling_pays(self, way, n_images):
             raise AssertionError("a CPU compiles nothing by itself")
 
     monkeypatch.setattr(execution, "Stopwatch", Stopwatch)
-    known["asked"] = asked
+    known["asked"], known["forgotten"] = asked, forgotten
     return known
 
 
@@ -86,6 +90,9 @@ def test_of_two_faster_ways_the_fastest_is_chosen(speeds):
     fastest = Execution(precision="bf16-mixed")
     speeds[fastest] = 0.3
     assert choose_execution(work(), AUTO) == fastest
+    # What has lost holds no memory while the next one is measured.
+    assert len(speeds["forgotten"]) == 3
+    assert fastest not in speeds["forgotten"]
 
 
 @pytest.mark.parametrize(
@@ -164,6 +171,51 @@ def test_for_short_fits_nothing_else_is_measured(speeds):
     assert choose_execution(work(n_images=29), AUTO) == FIRST
     assert speeds["asked"] == [FIRST]
     assert choose_execution(work(n_images=31), AUTO) == PLAIN
+
+
+@pytest.mark.parametrize(
+    ("compiled", "n_images", "pays"),
+    [
+        (0.5, 410, True),  # 205 s won, 200 s spent
+        (0.5, 390, False),
+        (0.89, 2000, True),
+        (0.91, 10**9, False),  # within the noise
+    ],
+)
+def test_compiling_has_to_win_back_what_it_takes(monkeypatch, compiled, n_images, pays):
+    """It takes 100 s, and a fit does it for both sizes of its batches."""
+    now = [0.0]
+
+    class Known(execution.Stopwatch):
+        def seconds_per_image(self, way, give_up_above=float("inf")):
+            now[0] += 100 if way.compiled else 0
+            return compiled if way.compiled else 1.0
+
+    monkeypatch.setattr(execution.time, "perf_counter", lambda: now[0])
+    stopwatch = Known(work(), AUTO, torch.device("cpu"), print)
+    assert stopwatch.compiling_pays(FIRST, n_images) is pays
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_images", "pays", "chosen"),
+    [
+        ("cuda", 601, True, True),
+        ("cuda", 599, True, False),  # too short to try
+        ("cuda", 601, False, False),
+        ("cpu", 601, True, False),
+    ],
+)
+def test_long_fits_on_a_gpu_are_compiled_if_that_pays(kind, n_images, pays, chosen):
+    class Known:
+        def seconds_per_image(self, way, give_up_above=float("inf")):
+            return 1.0
+
+        def compiling_pays(self, way, n_images):
+            return pays
+
+    plan = work(n_images=n_images)
+    found = execution._found([FIRST], plan, MachineSpec(), Known(), torch.device(kind))
+    assert found.compiled is chosen
 
 
 def test_a_choice_is_made_once_for_a_model_on_a_machine(speeds, tmp_path):

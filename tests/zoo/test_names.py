@@ -135,4 +135,5 @@ def test_listing_by_pattern() -> None:
     assert list_models("resnet18") == list_models("*resnet18*")
     assert "timm/resnet18" in list_models("resnet18")
     assert list_models("no such model") == []
+    assert list_models("ViT-Tiny") == ["timm/vit_tiny_patch16_224"]  # as the contract calls it
     assert len(list_models("transformers/*")) == len(CONVNEXTV2_NAMES)

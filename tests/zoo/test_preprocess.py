@@ -186,8 +186,9 @@ def test_a_frame_is_sky_around_the_untouched_image(images: Images, normalise: st
     assert (framed[..., 157:] == sky).all()
 
 
-def test_an_integer_or_half_batch_becomes_float32(images: Images) -> None:
-    assert prepare(images(side=20).half()).dtype == torch.float32
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.uint8])
+def test_a_batch_of_another_type_becomes_float32(images: Images, dtype: torch.dtype) -> None:
+    assert prepare(images(side=20).to(dtype)).dtype == torch.float32
 
 
 def test_other_shapes_are_refused(make: Make, images: Images) -> None:

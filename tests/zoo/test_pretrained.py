@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from http.client import BadStatusLine
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -73,6 +74,20 @@ def test_torchvision_weights_come_from_its_cache(
     assert torch.equal(classifier.network.conv1.weight, network.conv1.weight.sum(1, keepdim=True))
     assert classifier.network.fc.weight.shape == (3, 512)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_auxiliary_heads_of_a_checkpoint_are_left_out(make: Make, caches: Path) -> None:
+    network = torchvision.models.googlenet(init_weights=False)
+    folder = caches / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(network.state_dict(), folder / "googlenet-1378be20.pth")
+    save_file(network.state_dict(), caches / "own.safetensors")
+    for source in ({"pretrained": True}, {"weights": caches / "own.safetensors"}):
+        classifier = make("torchvision/googlenet", channels=3, **source)
+        body = {k: t for k, t in classifier.network.state_dict().items() if "fc." not in k}
+        theirs = network.state_dict()
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in body.items())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -253,6 +268,8 @@ def test_each_host_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert timeout == 3
         if "silent" in request.full_url:
             raise TimeoutError("timed out")
+        if "login" in request.full_url:
+            raise BadStatusLine("<html>")
         raise HTTPError(request.full_url, 403, "forbidden", None, None)  # type: ignore[arg-type]
 
     monkeypatch.setattr(fetching, "urlopen", answer)
@@ -263,6 +280,8 @@ def test_each_host_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
             with pytest.raises(WeightsError, match=r"silent.example cannot .*timed out"):
                 hosts.require(f"https://silent.example/{path}")
     assert asked == ["https://there.example/a", "https://silent.example/a"]
+    with pytest.raises(WeightsError, match=r"login.example cannot be reached \(<html>\)"):
+        hosts.require("https://login.example/a")
 
 
 def test_what_the_hub_refuses_is_passed_on(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lensbench.comparison.judged import Judged, load_judged
 from lensbench.errors import ComparisonError, ConfigError, RecordError
-from lensbench.evaluation.calibration import fit_temperature
+from lensbench.evaluation.calibration import AllRightError, fit_temperature
 from lensbench.outcome import Predictions
 from lensbench.runs.record import RunRecord
 from lensbench.runs.store import RunStore, load_predictions
@@ -22,6 +22,8 @@ class Candidate:
     run: Judged
     validation: Predictions
     temperature: float
+    is_calibrated: bool
+    """False if all its validation images are called right: its temperature is then 1."""
 
 
 def find_candidates(
@@ -30,7 +32,7 @@ def find_candidates(
     """Return the runs that may be members, and a line for each record that may not.
 
     An ensemble never may. Of a record that does not keep its validation predictions, or whose
-    model these cannot calibrate, nothing is known that could weight it.
+    model has learnt nothing that they could calibrate, nothing is known that could weight it.
 
     Args:
         paths: Of records.
@@ -74,7 +76,8 @@ def find_candidates(
         found[candidate.run.name] = candidate
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ConfigError(f"no run is called {unknown[0]!r}; there are {', '.join(sorted(known))}")
+        there = "; ".join([f"there are {', '.join(sorted(known))}", *left_out])
+        raise ConfigError(f"no run is called {unknown[0]!r}; {there}")
     if len(found) < 2:
         reasons = "".join(f"; {line}" for line in left_out)
         raise RecordError(
@@ -92,8 +95,11 @@ def _candidate(record: RunRecord, path: Path) -> Candidate:
     run = load_judged(record, path)
     if validation is None or run.predictions is None:
         raise RecordError(f"{path}: no predictions for validation and test are kept")
+    is_calibrated = True
     try:
         temperature = fit_temperature(validation)
+    except AllRightError:
+        temperature, is_calibrated = 1.0, False
     except RecordError as error:
         raise RecordError(f"{path}: cannot be calibrated: {error}") from error
-    return Candidate(run, validation, temperature)
+    return Candidate(run, validation, temperature, is_calibrated)

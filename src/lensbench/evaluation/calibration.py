@@ -167,6 +167,10 @@ def reliability(predictions: Predictions, level: float, n_bins: int = _N_BINS) -
     )
 
 
+class AllRightError(RecordError):
+    """A classifier that makes no mistake has no best temperature."""
+
+
 def fit_temperature(validation: Predictions) -> float:
     """Return the temperature T whose logits / T have the least mean cross-entropy.
 
@@ -178,9 +182,9 @@ def fit_temperature(validation: Predictions) -> float:
         validation: Never the test examples.
 
     Raises:
-        RecordError: There is no example or no best temperature: all examples are called right, so
-            that lower is always better; or logits tell nothing of labels, so that higher is; or
-            logits are too far apart to reckon with.
+        AllRightError: All examples are called right, so that a lower temperature is always better.
+        RecordError: There is no example or no best temperature: logits tell nothing of labels, so
+            that higher is always better; or they are too far apart to reckon with.
     """
     n = len(validation.ids)
     if not n:
@@ -200,7 +204,7 @@ def fit_temperature(validation: Predictions) -> float:
         return float((expected - of_label).mean())
 
     if (of_label == 0).all():
-        raise RecordError(
+        raise AllRightError(
             f"all {n:,} validation examples are called right, so that no temperature is too low: "
             "fit it to more or harder validation examples, or do without"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 from lensbench.config import RunConfig, Selection
@@ -105,6 +105,7 @@ def ensemble_summary(
     ensemble: Ensemble,
     selection: Selection,
     records: Mapping[str, str],
+    uncalibrated: Set[str],
     left_out: tuple[str, ...],
     test_fingerprints: set[str | None],
 ) -> EnsembleSummary:
@@ -114,6 +115,7 @@ def ensemble_summary(
         ensemble: Fitted.
         selection: How its members were selected.
         records: Where the record of each candidate lies, relative to that of the ensemble.
+        uncalibrated: Candidates that call all validation images right.
         left_out: A line for each record that could be no candidate.
         test_fingerprints: All that its members know.
     """
@@ -127,6 +129,7 @@ def ensemble_summary(
                 name=name,
                 weight=weight,
                 temperature=ensemble.temperatures[name],
+                is_calibrated=name not in uncalibrated,
                 validation_log_loss=ensemble.losses[name],
                 record=records[name],
             )

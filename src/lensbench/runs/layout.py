@@ -6,12 +6,15 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+RECORD = "record.json"
+"""In the folder of a run."""
+
 
 @dataclass(frozen=True)
 class Layout:
     """File names relative to the store's root; `{name}` is the name of the run."""
 
-    record: str = "{name}/record.json"
+    record: str = f"{{name}}/{RECORD}"
     weights: str = "{name}/weights.safetensors"
     predictions: str = "{name}/predictions_{part}.npz"
     split: str = "{name}/split"
@@ -61,8 +64,11 @@ def file_name(*parts: str) -> str:
 
 
 def find_records(root: Path, layout: Layout = NATIVE) -> list[Path]:
-    """Return the records below a root, sorted; `root` may also be a folder of records itself."""
+    """Return the records below a root, sorted.
+
+    `root` may also be the folder of one run, or a folder of records.
+    """
     pattern = Path(layout.record.replace("{name}", "*"))
     base = Path(pattern.anchor) if pattern.is_absolute() else root
     found = set(base.glob(str(pattern.relative_to(pattern.anchor))))
-    return sorted(found | set(root.glob("results_*.json")))
+    return sorted(found | set(root.glob("results_*.json")) | set(root.glob(RECORD)))

@@ -119,6 +119,9 @@ class EnsembleMember(_Part):
     """Of its probabilities in the mean; 0 if it was not selected."""
     temperature: float
     """By which its logits are divided first."""
+    is_calibrated: bool = True
+    """False if it calls all validation images right, so that its temperature is 1 for want of a
+    best one."""
     validation_log_loss: float
     """Of it alone, in nats, after that."""
     record: str | None = None
@@ -155,11 +158,16 @@ class EnsembleSummary(_Part):
             if self.selection == "greedy"
             else "weighted equally"
         )
+        as_they_are = "".join(
+            f"; {one.name} calls all of them right, so that its probabilities are taken as they are"
+            for one in self.members
+            if not one.is_calibrated
+        )
         alone = min(one.validation_log_loss for one in self.candidates)
         return (
             f"mean of the calibrated probabilities of {members}; {how}; log loss "
             f"{self.validation_log_loss:.4f} on the {self.n_validation:,} validation images that "
-            f"it was fitted to, {alone:.4f} of the best run alone"
+            f"it was fitted to, {alone:.4f} of the best run alone{as_they_are}"
         )
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 import filelock
 from pydantic import BaseModel, ValidationError
 
-from lensbench.config import EXECUTION_NOTE, RunConfig
+from lensbench.config import EXECUTION_NOTE, SUPERSEDED, RunConfig
 from lensbench.errors import RecordError
 from lensbench.outcome import Predictions
 from lensbench.runs.identity import Fingerprints, as_it_ran, known_of, same_run
@@ -265,7 +265,7 @@ class RunStore:
         return begun.model_copy(update={"machine": machine})
 
     def _new_aside(self) -> Path:
-        return self.root / "superseded" / f"{self.name}-{time.time_ns()}"
+        return self.root / SUPERSEDED / f"{self.name}-{time.time_ns()}"
 
     @property
     def _start(self) -> Path:

@@ -223,8 +223,9 @@ def _has_bfloat16(device: torch.device) -> bool:
 def _fastest(ways: Sequence[Execution], stopwatch: Stopwatch) -> Execution:
     best = ways[0]
     for way in ways[1:]:
-        if all(_is_faster(way, best, stopwatch) for _ in range(_N_ROUNDS)):
-            best = way
+        is_better = all(_is_faster(way, best, stopwatch) for _ in range(_N_ROUNDS))
+        best, loser = (way, best) if is_better else (best, way)
+        stopwatch.forget(loser)  # and the memory that the next one may want
     return best
 
 
@@ -267,6 +268,10 @@ class Stopwatch:
                 raise
             self._say(f"{way} does not work here ({type(error).__name__}): not taken")
             return float("inf")
+
+    def forget(self, way: Execution) -> None:
+        """Free the memory that steps in a way hold."""
+        self._steps.pop(way, None)
 
     def compiling_pays(self, way: Execution, n_images: int) -> bool:
         """Whether compiled steps win back, over all images, what compiling takes.

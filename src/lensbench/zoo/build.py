@@ -70,7 +70,10 @@ def build(
 
 
 def load_classifier(path: Path) -> Classifier:
-    """Rebuild a classifier from what `save_weights` wrote, and from nothing else.
+    """Rebuild a classifier from what `save_weights` wrote.
+
+    Nothing else is needed, but for a model of the transformers hub that is not listed: its
+    `config.json` is read again from the hub, its cache or its folder.
 
     Raises:
         WeightsError: The file is missing, damaged or of somebody else.

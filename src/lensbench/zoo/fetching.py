@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -49,8 +50,8 @@ class Hosts:
         except URLError as error:
             # The libraries bring certificates of their own; theirs decide, not the system's.
             return None if isinstance(error.reason, ssl.SSLError) else str(error.reason)
-        except OSError as error:
-            return str(error)
+        except (OSError, HTTPException) as error:  # a proxy may answer anything
+            return one_line(error)
 
 
 def fetch_from_hub(repository: str, filename: str, hosts: Hosts) -> Path:

@@ -16,15 +16,11 @@ from torch import nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 from lensbench.errors import WeightsError
-from lensbench.zoo.adapter import Candidate, State, framed, names_below
+from lensbench.zoo.adapter import Candidate, State, framed, names_below, unchanged
 from lensbench.zoo.fetching import Hosts, one_line
 from lensbench.zoo.preprocess import Size
 
-_OPTIONS: dict[str, dict[str, Any]] = {
-    # No auxiliary heads, whose logits no one would use; the recipe alone normalises.
-    name: {"aux_logits": False, "transform_input": False, "init_weights": True}
-    for name in ("googlenet", "inception_v3")
-}
+_INCEPTIONS = ("googlenet", "inception_v3")
 
 
 def candidates(name: str, n_classes: int, n_channels: int, size: Size) -> Iterator[Candidate]:
@@ -50,10 +46,15 @@ def candidates(name: str, n_classes: int, n_channels: int, size: Size) -> Iterat
             convert=partial(interpolate_embeddings, side, patch),
         )
         return
-    network = _network(name, n_classes, n_channels)
-    yield Candidate(network, _head(network), size)
+    options, convert = {}, unchanged
+    if name in _INCEPTIONS:
+        # No auxiliary heads, whose logits no one would use; the recipe alone normalises.
+        options = {"aux_logits": False, "transform_input": False, "init_weights": True}
+        convert = _without_auxiliary_heads
+    network = _network(name, n_classes, n_channels, **options)
     side = library.get_model_weights(name).DEFAULT.transforms().crop_size[0]
-    yield Candidate(network, _head(network), (side, side))
+    for accepts in (size, (side, side)):
+        yield Candidate(network, _head(network), accepts, convert=convert)
 
 
 def fetch(name: str, hosts: Hosts) -> None:
@@ -85,7 +86,7 @@ def read(name: str, hosts: Hosts) -> tuple[State, str]:
     try:
         # torchvision would unpickle whatever is in the file; this refuses all but tensors.
         torch.load(_cached(weights), map_location="cpu", weights_only=True)
-        loaded = library.get_model(name, weights=weights, progress=False, **_OPTIONS.get(name, {}))
+        loaded = library.get_model(name, weights=weights, progress=False)
     except Exception as error:  # a damaged file breaks in every way there is
         raise WeightsError(
             f"{_cached(weights)} cannot be read ({one_line(error)}); delete it to fetch it again"
@@ -105,12 +106,14 @@ def _cached(weights: Any) -> Path:
 
 
 def _network(name: str, n_classes: int, n_channels: int, **options: Any) -> nn.Module:
-    network: nn.Module = library.get_model(
-        name, weights=None, num_classes=n_classes, **_OPTIONS.get(name, {}), **options
-    )
+    network: nn.Module = library.get_model(name, weights=None, num_classes=n_classes, **options)
     if n_channels == 1:
         _reduce_stem(network)
     return network
+
+
+def _without_auxiliary_heads(state: State) -> State:
+    return {name: tensor for name, tensor in state.items() if not name.lower().startswith("aux")}
 
 
 def _reduce_stem(network: nn.Module) -> None:

@@ -97,7 +97,8 @@ CONVNEXTV2_NAMES = tuple(
 """The transformers classifiers whose configurations are known here, without a network."""
 
 OWN_NAMES = ("d4_resnet", "c8_resnet", "d4_densenet", "c8_densenet")
-"""Our own classifiers: networks that turning (C8), or turning and flipping (D4), leaves alone."""
+"""Our own classifiers: quarter turns and flips (D4) leave their logits alone, or quarter turns, and
+turns by 45 degrees nearly (C8)."""
 
 _CONTRACT = {row.identifier: row.model for row in CONTRACT_MODELS}
 
@@ -140,7 +141,8 @@ def list_models(pattern: str | None = None) -> list[str]:
     """List the full names of the classifiers that can be built.
 
     Of transformers only those are listed whose configurations are known here; any other
-    image classifier of its hub, or a local folder, is reached as `transformers/owner/name`.
+    image classifier of its hub, or a local folder, is reached as `transformers/owner/name`. The
+    names of the contract (`ViT-Tiny-P16`) are found as well.
 
     Args:
         pattern: Shell-style wildcards, or a part of the name; None lists everything.
@@ -154,11 +156,14 @@ def list_models(pattern: str | None = None) -> list[str]:
     if not any(wildcard in pattern for wildcard in "*?["):
         pattern = f"*{pattern}*"
     lowered = pattern.lower()
+    described = {str(row.model): row.desc for row in CONTRACT_MODELS}
     return [
         name
         for name in names
-        if fnmatch.fnmatchcase(name.lower(), lowered)
-        or fnmatch.fnmatchcase(name.partition("/")[2].lower(), lowered)
+        if any(
+            fnmatch.fnmatchcase(known.lower(), lowered)
+            for known in (name, name.partition("/")[2], described.get(name, ""))
+        )
     ]
 
 

@@ -1,4 +1,4 @@
-"""A ResNet and a DenseNet whose logits are invariant under D4 or C8."""
+"""A ResNet and a DenseNet whose logits are invariant under D4, or nearly so under C8."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lensbench.zoo.equivariant.layers import (
 _Module = TypeVar("_Module", bound=nn.Module)
 
 MINIMAL_SIDE = 16
-"""Fewest pixels along a side: the networks halve it four times."""
+"""Fewest pixels along a side: the deepest of the networks halves it four times."""
 
 _STEM_SIZE = 5
 
@@ -35,7 +35,8 @@ class EquivariantResNet(nn.Module):
     Args:
         n_classes: Number of logits K.
         n_channels: Channels of the images.
-        group: Turns and flips that leave the logits as they are.
+        group: Turns and flips that leave the logits as they are: to rounding those that move pixels
+            onto pixels, others nearly.
         fields: Number of fields at each size; each size is half of the one before.
         size: Pixels along a side of the filters.
     """
@@ -68,7 +69,8 @@ class EquivariantDenseNet(nn.Module):
     Args:
         n_classes: Number of logits K.
         n_channels: Channels of the images.
-        group: Turns and flips that leave the logits as they are.
+        group: Turns and flips that leave the logits as they are: to rounding those that move pixels
+            onto pixels, others nearly.
         n_fields: Fields of the first convolution.
         n_layers: Number of layers of each block; each block works at half the size of the one
             before.
