@@ -6,7 +6,7 @@ FOLDER holds `no_sub` and `sub`, 8,000 JPEG images. Both recipes train the same 
 weights on 6,000 of them, choose on 1,000 and are tested once on the other 1,000, each for as many
 epochs as fit into about the same time. Runs that are finished are not made again.
 
-With `--train-fraction 0.25 --contract-epochs 15 --epochs 8` the contract has its whole protocol, on
+With `--train-fraction 0.25 --contract-epochs 15 --epochs 8` the contract has all of its epochs, on
 1,500 images, in about an hour. Both recipes have our loop, which is faster than the contract's way
 of feeding it: `training.py --parts others` says how much longer that takes.
 """
@@ -25,7 +25,7 @@ from lensbench.config import DataSpec, MachineSpec, SplitSpec
 from lensbench.runs.record import RunRecord
 
 PUBLISHED = 0.956
-"""AUC that was published for this set."""
+"""AUC that is said to have been published for this set, of another split; no reference is known."""
 
 
 def main(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from lensbench.errors import ModelError
@@ -141,7 +142,8 @@ def list_models(pattern: str | None = None) -> list[str]:
     """List the full names of the classifiers that can be built.
 
     Of transformers only those are listed whose configurations are known here; any other
-    image classifier of its hub, or a local folder, is reached as `transformers/owner/name`. The
+    image classifier of its hub is reached as `transformers/owner/name`, one in a local folder
+    as `transformers/FOLDER`. The
     names of the contract (`ViT-Tiny-P16`) are found as well.
 
     Args:
@@ -185,7 +187,7 @@ def _has(library: str, name: str) -> bool:
     if library == "transformers":
         # Only the hub knows what else it has; a slip in a name that we know is caught here.
         misspelt = name.startswith("facebook/convnextv2") and name not in CONVNEXTV2_NAMES
-        return "/" in name and not misspelt
+        return ("/" in name or Path(name).is_dir()) and not misspelt
     if library == "timm" and "." in name:
         import timm
 
