@@ -1,4 +1,4 @@
-"""A trained classifier on images without labels."""
+"""A trained classifier on other images."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ import lensbench
 from lensbench import cli, prediction
 from lensbench.config import DataSpec, MachineSpec
 from lensbench.data.sources.open import open_source
-from lensbench.errors import ConfigError, RecordError, WeightsError
+from lensbench.errors import ConfigError, DatasetError, RecordError, WeightsError
 from lensbench.evaluation.ensemble import mean_prediction
 from lensbench.outcome import Predictions
 from lensbench.prediction import classify, load_members
@@ -80,6 +80,32 @@ def test_it_says_of_the_test_images_what_the_run_said(trained, tmp_path, views, 
     expected = Predictions.load(trained / "runs/tiny" / f"{kept}.npz")
     for name, probabilities in zip(expected.ids.tolist(), expected.probabilities, strict=True):
         np.testing.assert_allclose(rows[name], probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("run", ["runs/tiny", "elsewhere/Ensemble"])
+def test_labelled_images_are_another_test(trained, tmp_path, capsys, run):
+    """On the images of the test it says what the test said."""
+    out = tmp_path / "predicted.csv"
+    given = (trained / run, trained / "data/val", "--labelled", "--out", out)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["predict", *map(str, given)])
+    assert "24 images classified" in capsys.readouterr().out
+    (entry,) = lensbench.evaluate(f"again={out}").entries
+    (first,) = lensbench.compare(trained / run)[0].entries
+    assert entry.auc == first.auc
+    assert entry.accuracy == first.accuracy
+
+
+def test_labels_that_the_classifier_does_not_know_are_refused(trained, tmp_path, make_dataset):
+    classes = ("no", "strange", "vort")
+    data = make_dataset(partitions={"val": 2}, classes=classes, shape=(1, 32, 32))
+    with pytest.raises(DatasetError, match="does not know strange: it knows no, sphere, vort"):
+        lensbench.predict(trained / "runs/tiny", data, tmp_path / "out.csv", labelled=True)
+    for path in (data / "val").rglob("*.npy"):
+        path.rename(data / f"{path.parent.name}-{path.name}")
+    with pytest.raises(DatasetError, match="in no class folder"):
+        lensbench.predict(trained / "runs/tiny", data, tmp_path / "out.csv", labelled=True)
+    assert not (tmp_path / "out.csv").exists()
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])

@@ -606,19 +606,22 @@ def predict(
     images: str | Path,
     out: str | Path = "predictions.csv",
     *,
+    labelled: bool = False,
     test_time_augmentation: AskedViews = "auto",
     machine: MachineSpec = MachineSpec(),
     batch_size: int = 64,
 ) -> Classified:
-    """Classify images that nobody has labelled with a trained classifier, or an ensemble.
+    """Classify new images with a trained classifier, or an ensemble.
 
     Args:
         weights: What `run` keeps of a classifier, such as `runs/ResNet18/weights.safetensors`, or
             the folder or record of a run or an ensemble, such as `runs/Ensemble`.
-        images: Folder or archive of images of the shape that it was trained on; folders in it mean
-            nothing.
-        out: CSV file with a row for each image that could be classified, by name: its id, and the
-            probability of each class.
+        images: Folder, archive or stack of images of the shape that it was trained on; folders in
+            it mean nothing unless it is labelled.
+        out: CSV file with a row for each image that could be classified, by name: its id, its label
+            if it is labelled, and the probability of each class.
+        labelled: Whether the classes of the images are known, as in data to train on, and shall be
+            written too, for `evaluate`.
         test_time_augmentation: `d4` takes the mean over the eight flips and quarter turns of an
             image, unless the classifier was not trained on them; `auto` does so if its test did,
             `none` looks at each image once. Take `auto` for ensembles: their temperatures are made
@@ -630,24 +633,26 @@ def predict(
         WeightsError: The weights are missing, damaged or of somebody else.
         RecordError: Nothing was trained for the record, or a member of the ensemble is no longer
             the run that it was made of.
-        DatasetError: There are no images.
+        DatasetError: There are no images, or their classes are not told, or others.
         ConfigError: There is less than one image at a time, no such way of augmentation, no room
             for the file, or the machine lacks what was asked for.
     """
     _require_one_of(test_time_augmentation, AskedViews, "test_time_augmentation")
     _require_room(Path(out))
     from lensbench.data.sources.open import open_source
-    from lensbench.prediction import classify, load_members
+    from lensbench.prediction import classify, labels_of, load_members
     from lensbench.reporting.csv_table import write_probabilities_csv
 
+    members, source = load_members(Path(weights)), open_source(Path(images))
+    labels = labels_of(source, members[0].classifier.classes) if labelled else None
     found = classify(
-        load_members(Path(weights)),
-        open_source(Path(images)),
+        members,
+        source,
         machine,
         test_time_augmentation=test_time_augmentation,
         batch_size=batch_size,
     )
-    write_probabilities_csv(found.classes, found.probabilities, Path(out))
+    write_probabilities_csv(found.classes, found.probabilities, labels, Path(out))
     return found
 
 

@@ -495,16 +495,18 @@ def predict(
     weights: tyro.conf.Positional[Path],
     images: tyro.conf.Positional[Path],
     out: Path = Path("predictions.csv"),
+    labelled: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     test_time_augmentation: AskedViews = "auto",
     machine: MachineSpec = MachineSpec(),
     batch_size: int = 64,
 ) -> int:
-    """Classify images that nobody has labelled. The exit status is 1 if some cannot be.
+    """Classify new images. The exit status is 1 if some cannot be.
 
     Args:
         weights: The .safetensors file of a run, or the folder of a run or an ensemble.
-        images: Folder or archive of images of the shape that it was trained on.
+        images: Folder, archive or stack of images of the shape that it was trained on.
         out: CSV file for the probability of each class, a row an image.
+        labelled: Write the class of each image too, as its folder says it, for `evaluate`.
         test_time_augmentation: d4 takes the mean over the eight flips and quarter turns of an
             image, unless the classifier was not trained on them; auto does so if its test did.
         batch_size: Images at a time.
@@ -513,6 +515,7 @@ def predict(
         weights,
         images,
         out,
+        labelled=labelled,
         test_time_augmentation=test_time_augmentation,
         machine=machine,
         batch_size=batch_size,

@@ -1,4 +1,4 @@
-"""A trained classifier, or an ensemble of several, on images that nobody has labelled."""
+"""A trained classifier, or an ensemble of several, on images that it was not made with."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from lensbench.config import AskedViews, MachineSpec
+from lensbench.data.catalogue import read_catalogue
 from lensbench.data.formats.decode import suffix_of
 from lensbench.data.formats.fault import ImageFault
 from lensbench.data.sources.source import Source
@@ -107,6 +108,23 @@ def _classifier_of(record: RunRecord, path: Path) -> Classifier:
     return load_classifier(path.parent / files["weights"])
 
 
+def labels_of(source: Source, classes: Sequence[str]) -> dict[str, str]:
+    """Return the class of each image by its name, as its folder or its stack says it.
+
+    Raises:
+        DatasetError: The images are in no folders of classes, or not of these classes.
+    """
+    catalogue = read_catalogue(source)
+    strange = sorted(set(catalogue.classes) - set(classes))
+    if strange:
+        raise DatasetError(
+            f"{source.path} has the classes {', '.join(catalogue.classes)}, of which the "
+            f"classifier does not know {', '.join(strange)}: it knows {', '.join(classes)}"
+        )
+    labels = (catalogue.classes[k] for k in catalogue.labels)
+    return dict(zip(catalogue.members, labels, strict=True))
+
+
 def classify(
     members: Sequence[Member],
     source: Source,
@@ -120,7 +138,7 @@ def classify(
     Args:
         members: One classifier, or an ensemble; of the same classes. Images of another shape than
             theirs are faults.
-        source: Its folders mean nothing.
+        source: Its folders mean nothing here.
         machine: Where to compute.
         test_time_augmentation: `d4` takes the mean probability over the eight flips and quarter
             turns of an image, unless that would harm; `auto` does it if the test of the classifier

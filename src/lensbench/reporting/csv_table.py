@@ -166,20 +166,26 @@ def _interval_row(entry: Entry, estimate: Estimate) -> _Row:
 
 
 def write_probabilities_csv(
-    classes: Sequence[str], probabilities: Mapping[str, NDArray[np.float64]], path: Path
+    classes: Sequence[str],
+    probabilities: Mapping[str, NDArray[np.float64]],
+    labels: Mapping[str, str] | None,
+    path: Path,
 ) -> None:
     """Write the probabilities of images, a row each in order of their ids.
 
     Args:
-        classes: K names, the columns after `id`.
+        classes: K names, the last columns.
         probabilities: By id, (K,).
+        labels: By id, the name of the class, for a column `label`; None leaves it out.
         path: The file, which appears whole or not at all.
     """
     rows = [
-        {"id": name} | dict(zip(classes, row.tolist(), strict=True))
+        {"id": name}
+        | ({"label": labels[name]} if labels is not None else {})
+        | dict(zip(classes, row.tolist(), strict=True))
         for name, row in sorted(probabilities.items())
     ]
-    _write(path, ("id", *classes), rows)
+    _write(path, ("id", *(() if labels is None else ("label",)), *classes), rows)
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[_Row]) -> None:
