@@ -5,6 +5,7 @@ import argparse
 import config
 from lens_utils import run
 from lensbench.cli import finish, show
+from lensbench.zoo.names import resolve
 
 
 def main() -> int:
@@ -15,7 +16,8 @@ def main() -> int:
     parser.add_argument("--batch_size", type=int, help="images per training step")
     parser.add_argument("--epochs", type=int, help="passes over the training images")
     flags = parser.parse_args()
-    own_row = [row for row in config.MODELS_TO_RUN if row[1] == flags.model_identifier]
+    wanted = resolve(flags.model_identifier)
+    own_row = [row for row in config.MODELS_TO_RUN if resolve(row[1]) == wanted]
     model = (flags.model_desc, flags.model_identifier, *(own_row[0][2:] if own_row else ()))
     return show(run([model], batch_size=flags.batch_size, epochs=flags.epochs))
 

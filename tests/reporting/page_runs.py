@@ -63,6 +63,7 @@ def store_run(
     *,
     seed: int = 1,
     n: int = 120,
+    n_validation: int | None = None,
     classes: Sequence[str] = CLASSES,
     data: Path = Path("data"),
     test_fingerprint: str = "0" * 16,
@@ -73,7 +74,10 @@ def store_run(
     judge: JudgeSpec = QUICK_JUDGE,
     untested: str | None = None,
 ) -> Path:
-    """Write a finished run, with no test image of the class `untested`; returns its record."""
+    """Write a finished run, with no test image of the class `untested`; returns its record.
+
+    It has as many validation images as test images, `n`, unless `n_validation` says otherwise.
+    """
     store = RunStore(root, name)
     test = correlated(n, separation, seed, classes)
     tested = [one != untested for one in np.array(classes)[test.labels]]
@@ -81,7 +85,7 @@ def store_run(
     test.save(store.predictions("test"))
     files = {"test": "predictions_test.npz"}
     if with_validation:
-        validation = correlated(n, separation, seed, classes, "validation")
+        validation = correlated(n_validation or n, separation, seed, classes, "validation")
         validation.save(store.predictions("validation"))
         files["validation"] = "predictions_validation.npz"
     epochs = tuple(
@@ -113,7 +117,7 @@ def store_run(
                 convention="halved",
                 fingerprint="0" * 16,
                 n_train=8 * n,
-                n_validation=n,
+                n_validation=n_validation or n,
                 n_test=len(test.ids),
                 test_fingerprint=test_fingerprint,
             ),

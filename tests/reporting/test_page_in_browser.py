@@ -384,10 +384,11 @@ def test_without_scripts_everything_but_the_plots_is_there(browser, report):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory) -> Path:
-    """The whole contract: 23 models, 7,500 test images."""
+    """All models of the contract, and as many images as the split `sealed` has of its archive."""
     root = tmp_path_factory.mktemp("large")
     for i in range(23):
-        store_run(root / "runs", f"Model {i:02}", 1.5 + 0.06 * i, seed=i, n=7500)
+        name, separation = f"Model {i:02}", 1.5 + 0.06 * i
+        store_run(root / "runs", name, separation, seed=i, n=7500, n_validation=3000)
     comparison = compare(find_records(root / "runs"), QUICK_JUDGE)
     return write_page(comparison, root / "report.html", QUICK_JUDGE).path
 
