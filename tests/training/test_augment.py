@@ -9,7 +9,14 @@ import torch
 from torch.nn import functional
 
 from lensbench.config import Recipe
-from lensbench.training.augment import augment, draw_affine, sampling_grid
+from lensbench.training.augment import (
+    augment,
+    draw_affine,
+    move_by_index,
+    move_group_by_group,
+    sampling_grid,
+)
+from lensbench.training.views import D4, FLIPS
 
 
 def recipe(**changes) -> Recipe:
@@ -42,6 +49,27 @@ def test_exact_symmetries_reach_every_element_equally_often(symmetry, n_elements
     counts = Counter(group[one.tobytes()] for one in out[:, 0].numpy())
     assert len(counts) == n_elements
     assert scipy.stats.chisquare(list(counts.values())).pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("elements", "shape"), [(tuple(D4), (7, 7)), (tuple(D4), (8, 8)), (FLIPS, (5, 8))]
+)
+def test_a_gpu_moves_pixels_as_a_cpu_does(elements, shape):
+    images = torch.rand(40, 2, *shape)
+    drawn = torch.randint(len(elements), (40,), generator=generator())
+    at_once, by_group = (
+        move(images, drawn, elements) for move in (move_by_index, move_group_by_group)
+    )
+    assert torch.equal(at_once, by_group)
+
+
+@pytest.mark.parametrize("symmetry", ["none", "d4"])
+def test_the_images_that_are_given_stay_as_they_are(symmetry):
+    images = torch.rand(8, 1, 9, 9)
+    before = images.clone()
+    out = augment(images, recipe(symmetry=symmetry, rotation_degrees=90), generator())
+    assert not torch.equal(out, before)
+    assert torch.equal(images, before)
 
 
 def test_all_channels_of_an_image_are_moved_together_and_each_image_by_itself():

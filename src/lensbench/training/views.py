@@ -6,6 +6,12 @@ import torch
 
 from lensbench.zoo.classifier import Symmetry
 
+D4 = range(8)
+"""Flips and quarter turns: 0 to 3 turn so many times, 4 to 7 mirror left and right before."""
+
+FLIPS = (0, 4, 6, 2)
+"""Of these, none, left and right, up and down, and both."""
+
 
 def views(images: torch.Tensor, symmetry: Symmetry) -> list[torch.Tensor]:
     """Return the views of a batch that a classifier predicts from, the batch itself first.
@@ -44,10 +50,13 @@ def refusal(symmetry: Symmetry, image_shape: tuple[int, ...]) -> str | None:
 
 def d4_views(images: torch.Tensor) -> torch.Tensor:
     """Return (8, B, C, H, H): square images under each flip and quarter turn, themselves first."""
-    return torch.stack(
-        [
-            torch.rot90(mirrored, turns, (-2, -1))
-            for mirrored in (images, images.flip(-1))
-            for turns in range(4)
-        ]
-    )
+    return torch.stack([d4_view(images, element) for element in D4])
+
+
+def d4_view(images: torch.Tensor, element: int) -> torch.Tensor:
+    """Return images (…, H, W) under one element of `D4`.
+
+    Those of `FLIPS` keep the shape of oblong images; the other ones are for square images.
+    """
+    mirrored = images.flip(-1) if element >= 4 else images
+    return torch.rot90(mirrored, element % 4, (-2, -1))
