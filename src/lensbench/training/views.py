@@ -10,7 +10,7 @@ D4 = range(8)
 """Flips and quarter turns: 0 to 3 turn so many times, 4 to 7 mirror left and right before."""
 
 FLIPS = (0, 4, 6, 2)
-"""Of these, none, left and right, up and down, and both."""
+"""Those that keep any shape: nothing, left and right, up and down, both."""
 
 
 def views(images: torch.Tensor, symmetry: Symmetry) -> list[torch.Tensor]:
