@@ -570,14 +570,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from lensbench.simulation import DEMO, simulate
 from lensbench.simulation import block
 block._N_IMAGES = 10
-simulate(DEMO, Path(sys.argv[1]), 60, 20, 5, processes=int(sys.argv[2]), device="cpu",
+simulate(DEMO, Path(sys.argv[1]), 30, 10, 5, processes=int(sys.argv[2]), device="cpu",
          progress=False)
 """
 
 
 def continued(out: Path) -> dict[str, str]:
     """Run the same simulation in this process; return digests of what it leaves."""
-    make(out, 60, 20, population=DEMO)
+    make(out, 30, 10, population=DEMO)
     return {
         path: hashlib.sha256(content).hexdigest() for path, content in contents(out.parent).items()
     }
