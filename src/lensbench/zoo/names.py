@@ -143,8 +143,7 @@ def list_models(pattern: str | None = None) -> list[str]:
 
     Of transformers only those are listed whose configurations are known here; any other
     image classifier of its hub is reached as `transformers/owner/name`, one in a local folder
-    as `transformers/FOLDER`. The
-    names of the contract (`ViT-Tiny-P16`) are found as well.
+    as `transformers/FOLDER`. The names of the contract (`ViT-Tiny-P16`) are found as well.
 
     Args:
         pattern: Shell-style wildcards, or a part of the name; None lists everything.
