@@ -50,6 +50,8 @@ class SweepResult:
     comparison: Comparison
     files: ComparisonFiles | None
     """None if no run is finished."""
+    records: Path
+    """The folder that `compare` and `report` take for all runs."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -249,7 +251,7 @@ def run(
             csv_name=layout.csv,
             only_missing=True,
         )
-    result = SweepResult(tuple(outcomes), comparison, files)
+    result = SweepResult(tuple(outcomes), comparison, files, layout.records_of(Path(out)))
     if any(outcome.what == "interrupted" for outcome in outcomes):
         raise Interrupted(result)
     return result

@@ -558,7 +558,7 @@ def show(result: api.SweepResult) -> int:
     Console().print(table)
     problems = show_comparison(result.comparison, result.files)
     if result.files is not None:
-        _say(f"`lensbench report {result.files.csv.parent}` makes one page of all of it.")
+        _say(f"`lensbench report {result.records}` makes one page of all of it.")
     fates = {outcome.what for outcome in result.outcomes}
     if "interrupted" in fates:
         _say("The same command goes on where this one was interrupted.")

@@ -1,5 +1,6 @@
 """The contract's scripts, run from inside task1/ as its document shows."""
 
+import re
 import runpy
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import lensbench
 from lensbench.runs.record import RunRecord
 
 TASK1 = Path(__file__).parents[2] / "task1"
@@ -26,8 +28,6 @@ BATCH_SIZE = 8
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A copy of task1/ with two tiny models in its config.py and a simulated dataset/."""
-    import lensbench
-
     folder = tmp_path_factory.mktemp("contract") / "task1"
     folder.mkdir()
     for script in TASK1.glob("*.py"):
@@ -114,6 +114,10 @@ def test_the_contract_from_its_first_command_to_its_last(folder, script):
         assert record.config.learning_rate == 3e-4
         assert record.lensbench.split.convention == "halved"
         assert record.lensbench.split.n_validation == record.lensbench.split.n_test == 12
+
+    (told,) = re.findall("`lensbench report (.*)` makes one page", done.stdout)
+    comparison, _ = lensbench.compare(told)
+    assert {entry.name for entry in comparison.entries} == set(NAMES)
 
     again = script(folder, "main_controller.py")
     assert again.status == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 RECORD = "record.json"
@@ -22,6 +23,11 @@ class Layout:
     lock: str = "{name}/training.lock"
     run_figures: str = "{name}"
     csv: str = "comparison.csv"
+
+    def records_of(self, root: Path) -> Path:
+        """Return the folder, below the store's root, that `compare` and `report` take."""
+        above = takewhile(lambda part: "{name}" not in part, Path(self.record).parts)
+        return root.joinpath(*above)
 
 
 NATIVE = Layout()
