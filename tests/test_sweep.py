@@ -223,10 +223,10 @@ def test_finished_runs_stay_when_their_images_are_gone(go):
 def test_a_failure_is_recorded_and_the_next_model_goes_on(go, monkeypatch):
     run_one = sweep.run_one
 
-    def fails_for_one(config, store, label):
+    def fails_for_one(config, *rest):
         if config.name == "one":
             raise RuntimeError("out of luck")
-        return run_one(config, store, label)
+        return run_one(config, *rest)
 
     monkeypatch.setattr(sweep, "run_one", fails_for_one)
     fates, _, result = go()
@@ -419,6 +419,53 @@ def test_an_interrupted_run_does_not_go_on_with_other_images(go, monkeypatch):
     assert any("was moved to" in line for line in said)
 
 
+def test_all_models_of_a_sweep_are_of_the_images_that_it_began_with(go, monkeypatch):
+    run_one = sweep.run_one
+
+    def loses_an_image(*asked):
+        record = run_one(*asked)
+        (go.data / "val/no/1.npy").unlink(missing_ok=True)
+        return record
+
+    monkeypatch.setattr(sweep, "run_one", loses_an_image)
+    fates, _, result = go()
+    assert fates == {"one": "trained", "two": "trained"}
+    assert {entry.name for entry in result.comparison.entries} == {"one", "two"}
+    fates, said, _ = go()
+    assert fates == {"one": "trained", "two": "trained"}
+    assert sum("was moved to" in line for line in said) == 2
+
+
+def test_runs_are_not_put_among_the_images(go, monkeypatch):
+    with pytest.raises(ConfigError, match="lies inside the data"):
+        go(out=go.data / "runs")
+    monkeypatch.chdir(go.data)
+    with pytest.raises(ConfigError, match="lies inside the data"):
+        go(out=Path())
+    assert not (go.data / "runs").exists()
+
+
+def test_a_finished_run_joins_the_seeds_that_it_is_asked_for_with(go):
+    first = [f"one-seed43={TINY}"]
+    go(first, seed=43)
+    fates, said, result = go([f"one={TINY}"], seeds=2)
+    assert fates == {"one": "trained", "one-seed43": "skipped"}
+    assert any("from now on it is a run of one" in line for line in said)
+    assert {entry.name: len(entry.runs) for entry in result.comparison.entries} == {"one": 2}
+    _, said, result = go(first, seed=43)  # asks for no group
+    assert not any("from now on" in line for line in said)
+    assert {entry.name: len(entry.runs) for entry in result.comparison.entries} == {"one": 2}
+
+
+def test_a_finished_run_whose_predictions_are_gone_says_how_to_get_them(go):
+    go([f"one={TINY}"])
+    (go.out / "one/predictions_test.npz").unlink()
+    fates, _, result = go([f"one={TINY}"])
+    assert fates == {"one": "skipped"}
+    (problem,) = result.comparison.problems
+    assert "predictions_test.npz is gone: to make it anew, move" in problem
+
+
 def test_the_same_data_elsewhere_are_the_same_run(go, tmp_path, monkeypatch):
     go([f"one={TINY}"])
     shutil.copytree(go.data, tmp_path / "copy")
@@ -465,6 +512,8 @@ def test_seeds_are_runs_of_their_own_and_one_line_of_the_ranking(go):
     assert "seeds 42, 43" in page
     with pytest.raises(ConfigError, match="one seed or more"):
         go(seeds=0)
+    with pytest.raises(ConfigError, match="2 models would be called 'one-seed43'"):
+        go([f"one={TINY}", f"one-seed43={OTHER}"], seeds=2)
 
 
 def test_seeds_on_other_training_images_are_not_averaged(go):

@@ -197,7 +197,7 @@ def run(
             name the run as well, or rows (name, model, batch size); None: the contract's table.
         recipe: How to train: the name of a recipe, which is adapted to the family of each model, or
             one of your own, which is taken as it is.
-        out: Folder for records, weights, predictions, plots and the report.
+        out: Folder for records, weights, predictions, plots and the report, outside the data.
         pretrained: Start from the libraries' pretrained weights.
         weights: A local `.safetensors` file to start from, for a single model.
         split: How the images are divided.
@@ -205,7 +205,7 @@ def run(
         judge: How results are judged.
         seed: Of initial weights, order and augmentation.
         seeds: Runs of each model, with seeds from `seed` on. Their mean is ranked, with an interval
-            for both the test set and the training.
+            for both the test set and the training. A larger number adds to those that are finished.
         group: The name in rankings of a single model, which other runs of it may share that differ
             in their seed alone.
         layout: File names below `out`.
@@ -234,6 +234,7 @@ def run(
         seeds=seeds,
         group=group,
     )
+    _require_outside(Path(out), configs[0].data.path)
     jobs = [Job(config, RunStore(Path(out), config.name, layout)) for config in configs]
     outcomes = sweep(jobs, say)
     try:
@@ -712,6 +713,12 @@ def _require_one_of(value: object, literals: Any, what: str) -> None:
     known = [one for part in get_args(literals) for one in get_args(part) or (part,)]
     if value not in known:
         raise ConfigError(f"{what} is {value!r}; there are {', '.join(known)}")
+
+
+def _require_outside(out: Path, data: Path) -> None:
+    """Refuse to put runs among images: their pictures and predictions would be images too."""
+    if out.resolve().is_relative_to(data.resolve()):
+        raise ConfigError(f"{out} lies inside the data {data}: name a folder outside (out)")
 
 
 def _require_room(file: Path) -> None:

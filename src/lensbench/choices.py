@@ -79,6 +79,7 @@ def choose_runs(
             "seed": seed + replicate,
         }
         runs.append(checked(RunConfig, settings))
+    require_apart(run.name for run in runs)
     return runs
 
 
@@ -118,7 +119,7 @@ def choose_recipe(recipe: str | Recipe, **overrides: Any) -> Recipe:
 
 def data_spec(data: str | Path | DataSpec) -> DataSpec:
     """Return the settings of a data set of which perhaps only the place is given."""
-    return data if isinstance(data, DataSpec) else DataSpec(path=Path(data))
+    return data if isinstance(data, DataSpec) else checked(DataSpec, {"path": data})
 
 
 def checked(spec: type[_Spec], settings: Mapping[str, Any]) -> _Spec:

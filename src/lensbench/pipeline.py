@@ -87,11 +87,13 @@ def _leaks(pack: Pack, split: Split) -> tuple[Finding, ...]:
     )
 
 
-def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
+def run_one(config: RunConfig, data: Prepared, store: RunStore, label: str) -> RunRecord:
     """Train one classifier and judge it on the test images, once.
 
     Args:
         config: Every setting of the run.
+        data: What `prepare` made of its images. All runs of a sweep get the same, whatever becomes
+            of the files meanwhile.
         store: Where its files go. An interrupted run of the same settings is resumed.
         label: Names the run in the progress bar.
 
@@ -101,7 +103,6 @@ def run_one(config: RunConfig, store: RunStore, label: str) -> RunRecord:
     Raises:
         LensbenchError: What a user can mend.
     """
-    data = prepare(config)
     store.begin(config, data.fingerprints(config.model))
     data.split.write(store.split)
     catalogue = data.pack.catalogue

@@ -13,6 +13,7 @@ from lensbench.pipeline import Prepared, degraded, prepare, run_one
 from lensbench.reporting.plots import plot_run
 from lensbench.runs.compose import failed_record
 from lensbench.runs.environment import describe_environment
+from lensbench.runs.identity import regrouped
 from lensbench.runs.record import RunRecord
 from lensbench.runs.store import RunStore
 from lensbench.whole_file import write_whole
@@ -102,8 +103,12 @@ def _introduce(data: Prepared, say: Say) -> None:
 
 
 def _skip(job: Job, label: str, say: Say) -> JobOutcome:
+    record = RunRecord.read(job.store.record)
     say(f"{label}: finished before, skipped")
-    return JobOutcome(job, "skipped", RunRecord.read(job.store.record))
+    if (in_group := regrouped(record, job.config.group)) is not None:
+        job.store.finish(in_group)
+        say(f"{label}: from now on it is a run of {job.config.group}")
+    return JobOutcome(job, "skipped", in_group or record)
 
 
 def _do(job: Job, data: Prepared, label: str, say: Say) -> JobOutcome:
@@ -125,15 +130,15 @@ def _do(job: Job, data: Prepared, label: str, say: Say) -> JobOutcome:
         refused = degraded(job.config, data)
         for line in refused:
             say(f"{label}: {line}")
-        return _train(job, label, say, told=(*data.warnings, *refused))
+        return _train(job, data, label, say, told=(*data.warnings, *refused))
 
 
-def _train(job: Job, label: str, say: Say, told: Sequence[str]) -> JobOutcome:
+def _train(job: Job, data: Prepared, label: str, say: Say, told: Sequence[str]) -> JobOutcome:
     what: What = "resumed" if job.store.has_checkpoint else "trained"
     if what == "resumed":
         say(f"{label}: going on where it was interrupted")
     try:
-        record = run_one(job.config, job.store, label)
+        record = run_one(job.config, data, job.store, label)
     except KeyboardInterrupt:
         say(f"{label}: interrupted; the same command goes on from the last checkpoint")
         return JobOutcome(job, "interrupted")

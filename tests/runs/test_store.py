@@ -87,6 +87,26 @@ def test_what_does_not_change_the_weights_makes_no_other_run(tmp_path, changes):
     assert store.state(config(**changes), KNOWN) == "interrupted"
 
 
+def test_weights_from_a_file_leave_nothing_to_pretrained_ones(tmp_path):
+    store, file = RunStore(tmp_path, "ResNet18"), Path("a.safetensors")
+
+    def start(**how):
+        return config(model=ModelSpec(identifier="torchvision/resnet18", **how))
+
+    store.begin(start(weights=file), KNOWN)
+    assert store.state(start(weights=file, pretrained=False), KNOWN) == "interrupted"
+    assert store.state(start(pretrained=False), KNOWN) == "changed"
+
+
+def test_records_are_found_below_a_folder_of_any_name(tmp_path):
+    """Folders of the contract may be absolute, and then stand in the pattern."""
+    folder = tmp_path / "[old] runs?"
+    layout = contract_layout(str(folder / "results"), str(folder), str(folder), "table.csv")
+    store = RunStore(tmp_path, "ResNet18", layout)
+    store.finish(failed(config()))
+    assert find_records(tmp_path, layout) == [store.record]
+
+
 def test_the_same_parts_asked_for_in_other_words_make_no_other_run(tmp_path):
     """A table of parts is known by what it says, wherever it lies."""
     store = RunStore(tmp_path, "ResNet18")

@@ -190,7 +190,7 @@ def test_a_damaged_checkpoint_is_set_aside(pack, tmp_path, capsys):
     (tmp_path / "last.ckpt").write_bytes(b"half a checkp")
     fitted = run(pack, tmp_path, recipe(), network())
     assert len(fitted.history.epochs) == 3
-    assert "is damaged" in capsys.readouterr().err
+    assert "cannot be used" in capsys.readouterr().err
     assert (tmp_path / "last.damaged").exists()
 
 
@@ -214,8 +214,32 @@ def test_a_checkpoint_of_an_earlier_version_is_set_aside(pack, tmp_path, capsys)
     del checkpoint["lensbench"]["machines"]
     torch.save(checkpoint, tmp_path / "last.ckpt")
     assert len(run(pack, tmp_path, recipe(), network()).history.epochs) == 3
-    assert "is damaged" in capsys.readouterr().err
+    assert "cannot be used" in capsys.readouterr().err
     assert (tmp_path / "last.damaged").exists()
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b""), Path.unlink])
+def test_a_fit_whose_best_weights_are_lost_starts_anew(pack, tmp_path, monkeypatch, capsys, spoil):
+    """Rather than at its end, and each time that it is tried again, in an error."""
+    plan = recipe(keep="best")
+    step = Training.training_step
+
+    def interrupted_step(self, batch, index):
+        if self.current_epoch == 2:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(Training, "training_step", interrupted_step)
+        with pytest.raises(KeyboardInterrupt):
+            run(pack, tmp_path, plan, network())
+    for path in tmp_path.glob("best-*.safetensors"):
+        spoil(path)
+    assert len(run(pack, tmp_path, plan, network()).history.epochs) == 3
+    assert re.search(
+        r"last.ckpt cannot be used \(the weights in best-.* cannot be read",
+        capsys.readouterr().err,
+    )
 
 
 def test_the_best_epoch_is_that_of_the_history_even_if_a_later_one_was_lost(

@@ -55,6 +55,20 @@ def same_run(one: RunConfig, other: RunConfig, *, parts_known: bool) -> bool:
     return precision in ("auto", one.machine.precision) and _defining(one) == _defining(other)
 
 
+def regrouped(record: RunRecord, group: str | None) -> RunRecord | None:
+    """Return the record of a run as one of another group; None if that changes nothing.
+
+    Args:
+        record: A finished run.
+        group: As the run is asked for now; None asks for none.
+    """
+    ours = record.lensbench
+    if group is None or ours is None or ours.run is None or ours.run.group == group:
+        return None
+    run = ours.run.model_copy(update={"group": group})
+    return record.model_copy(update={"lensbench": ours.model_copy(update={"run": run})})
+
+
 def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:
     """Whether two records are of runs with different seeds, of equal settings and on equal images.
 
@@ -70,6 +84,7 @@ def differ_in_seed_alone(one: RunRecord, other: RunRecord) -> bool:
 
 
 def _defining(config: RunConfig) -> dict[str, Any]:
+    starts_from_file = config.model.weights is not None
     settings = config.model_dump(
         mode="json",
         exclude={
@@ -77,9 +92,10 @@ def _defining(config: RunConfig) -> dict[str, Any]:
             "group": True,
             "judge": True,
             "machine": True,
-            "model": {"weights"},
+            # Weights from a file leave nothing to the library's.
+            "model": {"weights"} | ({"pretrained"} if starts_from_file else set()),
             "recipe": {"expected", "mixed_precision"},
             "split": True,
         },
     )
-    return settings | {"starts_from_file": config.model.weights is not None}
+    return settings | {"starts_from_file": starts_from_file}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from dataclasses import dataclass
 from itertools import takewhile
@@ -74,7 +75,8 @@ def find_records(root: Path, layout: Layout = NATIVE) -> list[Path]:
 
     `root` may also be the folder of one run, or a folder of records.
     """
-    pattern = Path(layout.record.replace("{name}", "*"))
+    # What is around the name is no pattern, whatever characters are in it.
+    pattern = Path(glob.escape(layout.record).replace("{name}", "*"))
     base = Path(pattern.anchor) if pattern.is_absolute() else root
     found = set(base.glob(str(pattern.relative_to(pattern.anchor))))
     return sorted(found | set(root.glob("results_*.json")) | set(root.glob(RECORD)))

@@ -294,7 +294,10 @@ def load_predictions(record: RunRecord, path: Path, part: str) -> Predictions | 
     """
     if record.lensbench is None or part not in record.lensbench.files:
         return None
-    return Predictions.load(path.parent / record.lensbench.files[part])
+    file = path.parent / record.lensbench.files[part]
+    if not file.exists():
+        raise RecordError(f"{file} is gone: to make it anew, move {path} away and run it again")
+    return Predictions.load(file)
 
 
 def _is_whole(path: Path) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from lensbench.outcome import Epoch
 from lensbench.training.interrupts import StopRequest
 from lensbench.training.module import Training, best_epoch
 from lensbench.whole_file import written_whole
@@ -135,16 +137,32 @@ class BestEpoch(lightning.Callback):
             with written_whole(self._of(best)) as partial:
                 save_file(copies, partial)
 
-    def restore(self, training: Training) -> None:
-        """Give the classifier the weights that were kept."""
-        training.classifier.load_state_dict(load_file(self._of(best_epoch(training.epochs))))
+    def load(self, epochs: Sequence[Epoch]) -> dict[str, torch.Tensor]:
+        """Return the weights that were kept of a fit with these epochs, of which there are some.
+
+        Raises:
+            ValueError: They are gone or damaged.
+        """
+        file = self._of(best_epoch(epochs))
+        try:
+            weights: dict[str, torch.Tensor] = load_file(file)
+        except (FileNotFoundError, SafetensorError) as error:
+            raise ValueError(f"the weights in {file.name} cannot be read: {error}") from error
+        return weights
 
     def _of(self, epoch: int) -> Path:
         return self._folder / f"best-{epoch}.safetensors"
 
 
-def find_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:
+def find_checkpoint(
+    folder: Path, best: BestEpoch | None, say: Callable[[str], None]
+) -> Path | None:
     """Return the checkpoint to go on from; a damaged one is set aside and that is said.
+
+    Args:
+        folder: Of the fit.
+        best: Keeps weights that the fit cannot go on without.
+        say: Takes the line.
 
     Raises:
         OSError: It cannot be read now, which says nothing of what it holds.
@@ -153,11 +171,15 @@ def find_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:
     if not path.exists():
         return None
     try:
-        # What earlier versions have left lacks this.
-        torch.load(path, map_location="cpu", weights_only=True)["lensbench"]["machines"]
+        kept = torch.load(path, map_location="cpu", weights_only=True)["lensbench"]
+        if "machines" not in kept:
+            raise ValueError("an earlier version has left it")
+        epochs = [Epoch.model_validate(epoch) for epoch in kept["epochs"]]
+        if best is not None and epochs:
+            best.load(epochs)
     except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         damaged = path.with_suffix(".damaged")
         path.replace(damaged)
-        say(f"{path} is damaged ({error}) and is now {damaged.name}: training starts anew")
+        say(f"{path} cannot be used ({error}) and is now {damaged.name}: training starts anew")
         return None
     return path

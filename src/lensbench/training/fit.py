@@ -83,16 +83,15 @@ def fit(
         KeyboardInterrupt: Ctrl-C or SIGTERM. The fit ends after the step that it is in, or the
             validation, with a checkpoint; a second Ctrl-C ends it at once, with the last one.
     """
-    best = BestEpoch(folder)
-    keeps_best = recipe.keep == "best"
+    best = BestEpoch(folder) if recipe.keep == "best" else None
     stop = StopRequest()
-    last = LastStep(folder, each_epoch=keeps_best, stop=stop)
-    callbacks = [Progress(label), stop, last, *([best] if keeps_best else [])]
+    last = LastStep(folder, each_epoch=best is not None, stop=stop)
+    callbacks = [Progress(label), stop, last, *([best] if best is not None else [])]
 
     def say(line: str) -> None:
         tqdm.write(f"{label}: {line}", sys.stderr)
 
-    resumed = find_checkpoint(folder, say)
+    resumed = find_checkpoint(folder, best, say)
     work = Work(classifier, recipe, pack.image_shape, len(pack.classes), len(train) * recipe.epochs)
     with quiet(), left_alone(machine) as device:
         # A fit that failed before its first checkpoint is not bound to how it was computed.
@@ -128,9 +127,9 @@ def fit(
     if stop.made:  # in the last epoch, after which there is nothing to end
         raise KeyboardInterrupt
     kept_epoch = len(training.epochs)
-    if keeps_best:
+    if best is not None:
         kept_epoch = best_epoch(training.epochs)
-        best.restore(training)
+        classifier.load_state_dict(best.load(training.epochs))
     elif training.averaged is not None:
         classifier.load_state_dict(training.averaged.module.state_dict())
     training.cpu()
