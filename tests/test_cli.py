@@ -225,6 +225,26 @@ def test_a_failed_model_sets_the_exit_status(lensbench, make_dataset, tmp_path, 
     assert "RuntimeError: boom" in text
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_finished_runs_need_no_images_and_no_pretrained_weights(
+    lensbench, make_dataset, tmp_path, monkeypatch
+):
+    data = make_dataset()
+    command = (
+        *("run", "--data", data, "--models", "timm/test_resnet", "--out", tmp_path / "runs"),
+        *("--cache", tmp_path / "cache", *TINY),
+    )
+    assert lensbench(*command)[0] == 0
+    asked_for = []
+    monkeypatch.setattr("lensbench.sweep.require_weights", lambda some: asked_for.extend(some))
+    assert lensbench(*command)[0] == 0
+    assert asked_for == []
+    shutil.rmtree(data)
+    status, text = lensbench(*command)
+    assert status == 0
+    assert "is gone: finished runs cannot be checked against it" in text
+
+
 def test_verify_fails_for_data_that_cannot_be_used(lensbench, make_dataset, tmp_path):
     root = make_dataset(shape=(1, 64, 64))
     np.save(root / "val/vort/1.npy", np.load(root / "train/no/1.npy"))
@@ -259,6 +279,9 @@ def test_verify_fails_for_data_that_cannot_be_used(lensbench, make_dataset, tmp_
         (["explain", ".", "--table", "x.csv"], "x.csv: cannot be read as CSV"),
         (["run", "--data", "x", "--models", "resnet19"], "resnet18"),
         (["export", "x.safetensors", "x.onnx"], "x.safetensors does not exist"),
+        (["run", "--data", "x", "--image-size", "8"], "image_size"),
+        (["run", "--data", "x", "--gradient-clip", "-1"], "gradient_clip"),
+        (["run", "--data", "x", "--weight-decay", "inf"], "weight_decay"),
     ],
 )
 def test_an_error_is_one_clear_line_and_status_2(

@@ -1,5 +1,7 @@
 """Settings: each is explained, and contradictions die when the object is made."""
 
+import math
+import os
 from pathlib import Path
 
 import pytest
@@ -44,10 +46,23 @@ def test_names_may_be_what_files_may_be(name):
     assert config(name=name).name == name
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../a", ".hidden", "a\\b", "a\n", "x.", "*"])
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../a", ".hidden", "a\\b", "a\n", "x.", "*", "comparison.csv"]
+)
 def test_other_names_are_refused(name):
     with pytest.raises(ValidationError, match="name"):
         config(name=name)
+
+
+def test_a_name_that_is_too_long_is_told_so():
+    assert config(name="x" * 100).name
+    with pytest.raises(ValidationError, match="has 101 characters: use 100 at most"):
+        config(name="x" * 101)
+
+
+def test_names_that_no_record_could_hold_are_refused():
+    with pytest.raises(ValidationError, match="is no UTF-8"):
+        DataSpec(path=Path(os.fsdecode(b"\xdcbersicht")))
 
 
 @pytest.mark.parametrize(
@@ -58,6 +73,7 @@ def test_other_names_are_refused(name):
         (Recipe, {"name": "x", "epochs": 1, "batch_size": 2, "learning_rate": -1}),
         (Recipe, {"name": "x", "epochs": 1, "batch_size": 2, "learning_rate": 1, "speed": 3}),
         (Recipe, {"name": "x", "epochs": 2, "batch_size": 2, "learning_rate": 1, "warm_up": 0.1}),
+        (Recipe, {"name": "x", "epochs": 1, "batch_size": 2, "learning_rate": math.inf}),
         (SplitSpec, {"validation_fraction": 1.0}),
         (SplitSpec, {"convention": "random"}),
         (JudgeSpec, {"level": 95}),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, Union, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel, Field, create_model
@@ -57,12 +59,19 @@ def _or_none(annotation: Any) -> Any:
     return annotation | None
 
 
+def _unbounded(annotation: Any) -> Any:
+    """Return a type without bounds: `checked` minds them, and tyro would end in a traceback."""
+    if get_origin(annotation) is Annotated:
+        return get_args(annotation)[0]
+    if get_origin(annotation) is Union:
+        return reduce(or_, map(_unbounded, get_args(annotation)))
+    return annotation
+
+
 def _values(annotation: Any) -> str:
     """Return what may be typed for a setting; None, for `as the recipe has it`, is left out."""
     if get_origin(annotation) is Literal:
         return "|".join(map(str, get_args(annotation)))
-    if get_origin(annotation) is Annotated:
-        return _values(get_args(annotation)[0])
     if get_args(annotation):
         return "|".join(map(_values, get_args(annotation)))
     return str(annotation.__name__).upper()
@@ -71,8 +80,8 @@ def _values(annotation: Any) -> str:
 _CHANGES: Any = {
     name: (
         Annotated[
-            _or_none(setting.annotation),
-            tyro.conf.arg(metavar=_values(setting.annotation), help_behavior_hint=""),
+            _or_none(_unbounded(setting.annotation)),
+            tyro.conf.arg(metavar=_values(_unbounded(setting.annotation)), help_behavior_hint=""),
         ],
         Field(None, description=setting.description),
     )
@@ -121,7 +130,8 @@ class How:
     weights: Annotated[Path | None, _setting(ModelSpec, "weights")] = None
     seed: Annotated[int, _setting(RunConfig, "seed")] = 42
     seeds: int = 1
-    """Runs of each model, with seeds from `seed` on; their mean is ranked."""
+    """Runs of each model, with seeds from `seed` on; their mean is ranked. A larger number adds to
+    those that are finished."""
     judge: JudgeSpec = JudgeSpec()
     which: _Which = Which()
     accept: Annotated[tuple[AcceptableFinding, ...], _setting(DataSpec, "accept")] = ()
@@ -135,6 +145,8 @@ class How:
         changes = settings.pop("changes").model_dump()
         which: Which = settings.pop("which")
         spec = which.of(data, accept=settings.pop("accept"))
+        # Not the class that the command line made of it, which is equal to no other one.
+        settings["split"] = checked(SplitSpec, self.split.model_dump())
         return show(api.run(spec, models, group=group, say=_say, **settings, **changes))
 
 

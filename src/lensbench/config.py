@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -42,10 +42,26 @@ EXECUTION_NOTE = "execution.json"
 """A file in the folder of an unfinished fit that says how its steps are computed."""
 
 
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8; a Linux file system takes any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Spec(BaseModel):
     """A group of settings: immutable, strict about names, its docstrings are its help."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_written_down(cls, value: Any) -> Any:
+        if isinstance(value, Path) and not is_text(str(value)):
+            raise ValueError(f"the name {str(value)!r} is no UTF-8, which no record could hold")
+        return value
 
 
 class DataSpec(Spec):
@@ -149,6 +165,8 @@ class ModelSpec(Spec):
 
 class Recipe(Spec):
     """How a classifier is trained."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     name: str
     """Name under which it is reported."""
@@ -311,18 +329,28 @@ SUPERSEDED = "superseded"
 """Folder, among runs, of those whose names others have now."""
 
 
+_LONGEST_NAME = 100
+
+_NAMES_OF_FILES = (".csv", ".html", ".json", ".md", ".png")
+
+
 def run_name(name: str) -> str:
     """Return a name of a run, if it can be part of file names.
 
     Raises:
-        ValueError: It cannot, or it is the name of the folder for older runs.
+        ValueError: It cannot, or it is the name of the folder for older runs, or like those of the
+            files beside the runs.
     """
     if name == SUPERSEDED:
         raise ValueError(f"{name!r} is where older runs move to: name it otherwise")
-    if not re.fullmatch(r"[\w][\w .+()-]{0,99}", name) or name.endswith("."):
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"{name!r} has {len(name)} characters: use {_LONGEST_NAME} at most")
+    if not re.fullmatch(r"\w[\w .+()-]*", name) or name.endswith("."):
         raise ValueError(
             f"{name!r} becomes part of file names: use letters, digits, spaces and . _ + ( ) -"
         )
+    if name.lower().endswith(_NAMES_OF_FILES):
+        raise ValueError(f"{name!r} would be a folder among files of such names: name it otherwise")
     return name
 
 

@@ -224,6 +224,19 @@ def test_fits_cards_that_differ_at_random_tell_nothing(sound):
     assert findings(sound) == ()
 
 
+def test_a_fits_card_of_one_file_of_each_class_tells_nothing(sound):
+    without = {"no", "sphere"}
+
+    def cards(name, k):
+        if name not in without:
+            return {}
+        without.remove(name)
+        return {"FOCUS": 1.5}
+
+    write_fits(sound, cards)
+    assert findings(sound) == ()
+
+
 def test_how_many_counts_a_class_has_is_no_matter_of_its_files(make_dataset):
     """One class would fit into 8 bits, the others would not."""
     root = make_dataset(partitions={"train": 40}, shape=(1, 64, 64))

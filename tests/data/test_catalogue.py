@@ -1,5 +1,6 @@
 """Which images are found, and what they are labelled."""
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -148,6 +149,12 @@ def test_an_empty_folder_and_a_file_that_is_no_archive_are_refused(tmp_path):
         catalogue(tmp_path / "x.zip")
 
 
+def test_other_files_may_have_any_names(make_dataset):
+    root = make_dataset()
+    Path(os.fsdecode(os.fsencode(root) + b"/train/no/\xdcb.txt")).touch()
+    assert catalogue(root).ignored == ("train/no/\\udcdcb.txt",)
+
+
 def test_names_are_the_same_whether_a_file_system_composes_accents_or_not(make_dataset):
     decomposed = make_dataset(classes=("no", "spha\u0308re"))
     found = catalogue(decomposed)
@@ -204,6 +211,13 @@ def test_labels_may_come_from_a_file(unsorted):
     assert found.partitions == ("train",) * 4 + ("val",) * 2
     assert found.unlabelled == ("train/vort1.npy", "train/vort2.npy", "val/vort1.npy")
     assert found.ignored == ()
+
+
+def test_one_more_image_without_a_label_gives_the_others_no_new_names(unsorted, tmp_path):
+    labels = write_labels(tmp_path / "labels.csv", [("train/no1", "a"), ("train/no2", "b")])
+    with_others = catalogue(unsorted, labels)
+    shutil.rmtree(unsorted / "val")
+    assert catalogue(unsorted, labels).ids == with_others.ids == ("no1.npy", "no2.npy")
 
 
 @pytest.mark.parametrize(

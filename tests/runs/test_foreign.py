@@ -60,6 +60,15 @@ def test_every_format_gives_the_same_probabilities(tmp_path, scores):
     assert read[0].ids[:2].tolist() == ["0.npy", "1.npy"]
 
 
+def test_texts_may_be_bytes_as_hdf5_gives_them(tmp_path):
+    texts = {"ids": [f"{i}.npy" for i in range(90)], "classes": CLASSES}
+    texts["labels"] = [CLASSES[k] for k in LABELS]
+    as_bytes = {name: np.array(of, dtype=np.bytes_) for name, of in texts.items()}
+    found = read_predictions(write_npz(tmp_path / "a.npz", scores=LOGITS, **as_bytes))
+    assert (found.classes, found.ids[0]) == (CLASSES, "0.npy")
+    assert found.labels.tolist() == LABELS.tolist()
+
+
 def test_what_this_program_writes_is_read_again(tmp_path):
     ours = Predictions.of([f"{i}.npy" for i in range(90)], LABELS, LOGITS, CLASSES)
     ours.save(tmp_path / "predictions.npz")

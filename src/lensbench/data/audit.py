@@ -280,7 +280,7 @@ def _order(values: Sequence[str], labels: Sequence[str]) -> tuple[float, str]:
         if value != _ABSENT:
             by_class[label].append(value)
     present = [value for group in by_class.values() for value in group]
-    if len(by_class) < 2 or 2 * len(set(present)) < len(present):
+    if len(by_class) < 2 or 2 * len(set(present)) < len(present) or len(set(present)) < 2:
         return 1.0, ""
     try:
         place = {value: float(value) for value in present}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.config import UNFINISHED
+from lensbench.config import UNFINISHED, is_text
 from lensbench.data.formats.decode import SUFFIXES, suffix_of
 from lensbench.data.sources.source import Source, interrupted
 from lensbench.data.table import read_ids_and
@@ -110,7 +110,7 @@ def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
             f"looked for {', '.join(sorted(SUFFIXES))}. An archive is read where it lies: name it"
         )
     for name in images:
-        if not _is_text(name):
+        if not is_text(name):
             raise DatasetError(
                 f"{source.path}: the name {name!r} is no UTF-8, which no list could hold; rename it"
             )
@@ -139,8 +139,8 @@ def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
         labels=np.array([number[place.label] for place in places], dtype=np.int64),
         partitions=partitions if any(partitions) else (),
         classes=classes,
-        ignored=ignored,
-        empty=empty,
+        ignored=_printable(ignored),
+        empty=_printable(empty),
         unlabelled=tuple(sorted(set(images) - set(members))),
     )
 
@@ -174,12 +174,9 @@ def _beside(
     return tuple(sorted(name for name in others if PurePosixPath(name).parent in folders))
 
 
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _printable(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names that a record can hold, whatever bytes they are."""
+    return tuple(name.encode(errors="backslashreplace").decode() for name in names)
 
 
 def _composed(name: str) -> str:
@@ -238,7 +235,9 @@ def _labelled(path: Path, images: Sequence[str], labels: Path) -> list[_Place]:
                     f"{labels}: {key!r} fits {len(members)} images, {members[0]} and "
                     f"{members[1]}; write their paths"
                 )
-    top = posixpath.commonpath([posixpath.dirname(member) for member in images])
+    # Not of all images: one more that has no label must not give the others new names.
+    above = [posixpath.dirname(member) for member in label_of]
+    top = posixpath.commonpath(above) if above else ""
     places = []
     for member, label in label_of.items():
         folders = PurePosixPath(_composed(member)).parts[:-1]

@@ -126,7 +126,12 @@ def _kind_and_class(column: str) -> tuple[Kind, str]:
     return "scores", column
 
 
-def _assembled(arrays: Mapping[str, NDArray[Any]], scores: Scores) -> Predictions:
+def _assembled(given_arrays: Mapping[str, NDArray[Any]], scores: Scores) -> Predictions:
+    # As h5py gives texts.
+    arrays = {
+        name: array.astype(np.str_) if array.dtype.kind == "S" else array
+        for name, array in given_arrays.items()
+    }
     told = [kind for kind in _KINDS if kind in arrays]
     if len(told) != 1 or "labels" not in arrays:
         raise RecordError(
