@@ -151,7 +151,7 @@ def test_collapsed_models_are_not_told_apart(metric, one, other):
     assert pair.p_value == 1
 
 
-@pytest.mark.parametrize(("n_of_class", "p_value"), [(1, 1.0), (3, 0.25), (100, 2.0**-99)])
+@pytest.mark.parametrize(("n_of_class", "p_value"), [(3, 0.25), (100, 2.0**-99)])
 def test_where_no_example_disagrees_signs_are_counted(n_of_class, p_value):
     """Perfect and constant predictions vary in nothing, and are not equal for that."""
     labels = np.repeat([0, 1], [n_of_class, 2 * n_of_class])
@@ -167,3 +167,24 @@ def test_where_no_example_disagrees_signs_are_counted(n_of_class, p_value):
         (pair,) = all_pairs(runs, [[0], [1]], results, metric, 0.95)
         assert pair.p_value == pytest.approx(p_value)
         assert "sign test" in pair.method
+
+
+@pytest.mark.parametrize(
+    "metric", ["auc_ovr_macro", "auc_ovr/c", "recall/c", "f1_macro", "average_precision/c"]
+)
+def test_a_class_of_one_example_lets_no_models_differ(metric):
+    """Its variance is unknown, so that any difference may be chance."""
+    rng, labels = np.random.default_rng(0), np.repeat([0, 1, 2], [40, 40, 1])
+    runs = []
+    for name in "xyz":
+        logits = rng.normal(size=(81, 3)) + 2 * np.eye(3)[labels]
+        made = Predictions.of([f"{i:03}" for i in range(81)], labels, logits, "abc")
+        record = foreign_record(name, "file", evaluate(made, SPEC), "x.npz")
+        runs.append(judged_from(record, Path(name), made))
+    results = joint([run.predictions for run in runs], metric, SPEC)
+    for pair in all_pairs(runs, [[0], [1], [2]], results, metric, 0.95):
+        assert pair.p_value == 1
+        assert (pair.difference.low, pair.difference.high) == (-1, 1)
+        assert "one example of a class leaves unknown" in pair.method
+    assert images_to_separate(results, [0], [1], 0.95, 3) is None
+    assert np.isfinite(joint([run.predictions for run in runs], "accuracy", SPEC).covariance).all()

@@ -1,5 +1,7 @@
 """Holm's correction, and letters that say exactly who differs from whom."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -60,3 +62,13 @@ def test_more_models_than_letters():
     letters = compact_letters(~np.eye(60, dtype=bool))
     assert len(set(letters)) == 60
     assert letters[25:28] == ["z", "a1", "b1"]
+
+
+def test_letters_of_many_models():
+    """Splitting columns at every two of 100 models that differ by chance would take minutes."""
+    rng, place = np.random.default_rng(0), np.linspace(0, 1, 100)
+    distance = np.abs(place[:, None] - place) + rng.normal(0, 0.05, (100, 100))
+    differ = np.triu(distance > 0.3, 1)
+    differ |= differ.T
+    letters = [re.findall(r"[a-z]\d*", one) for one in compact_letters(differ)]
+    assert np.array_equal(shared(letters), ~differ)

@@ -129,7 +129,25 @@ def test_calibration_errors_of_right_probabilities_say_that_they_are_too_narrow(
         low, _ = percentile_interval(metric.on_examples(made)[0], resampled, 0.95, metric.limits)
         n_held += low == 0
     assert n_held < 80
-    assert "too narrow" in metric.caveat(labels)
+    assert "too narrow" in metric.caveat(labels, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["log_loss", "brier"])
+def test_proper_scores_of_few_wrong_calls_say_that_they_are_too_narrow(name):
+    """Two of 450 calls are wrong in the mean; the true value is that of 600,000 examples."""
+    rng, metric, n_held, n_told = np.random.default_rng(7), METRICS[name], 0, 0
+    truth = metric.on_examples(probable(np.arange(600_000) % 3, rng, 4.0, 4.0))[0]
+    labels = np.arange(450) % 3
+    for _ in range(200):
+        made = probable(labels, rng, 4.0, 4.0)
+        resampled = metric.weighted(made, resample(labels, 300, rng))
+        low, high = deviation_interval(metric.on_examples(made)[0], resampled, 0.95, metric.limits)
+        n_held += low <= truth <= high
+        n_told += "too narrow" in metric.caveat(labels, int((~made.is_right).sum()))
+    assert n_held / 200 < 0.92
+    assert n_told == 200
+    assert metric.caveat(labels, 10) == ""
 
 
 @pytest.mark.slow

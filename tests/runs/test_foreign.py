@@ -10,6 +10,7 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from lensbench.config import JudgeSpec
 from lensbench.errors import RecordError
+from lensbench.evaluation.estimate import undefined_silenced
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.outcome import Predictions
 from lensbench.runs.foreign import read_predictions
@@ -132,6 +133,14 @@ def test_rounded_probabilities_are_ranked_as_they_were_written(tmp_path):
             )
 
 
+def test_rounding_below_zero_makes_no_logits_of_probabilities(tmp_path):
+    shifted = SHARES.copy()
+    shifted[0] = 0.6 + 1e-7, 0.4, -1e-7
+    read = read_predictions(write_csv(tmp_path / "a.csv", shifted))
+    assert read.probabilities[1:] == pytest.approx(SHARES[1:])
+    assert read.probabilities[0] == pytest.approx([0.6, 0.4, 0], abs=1e-6)
+
+
 def test_a_single_column_named_after_a_class_is_its_score(tmp_path):
     """Whichever class comes first in the alphabet."""
     for name, other in (("lens", "other"), ("other", "lens")):
@@ -158,13 +167,27 @@ def test_a_byte_order_mark_and_spaces_are_no_part_of_a_name(tmp_path):
     assert read_predictions(path).classes == CLASSES
 
 
-def test_a_probability_of_zero_is_kept_finite_and_last(tmp_path):
+def test_a_probability_of_zero_is_last_and_has_a_log_loss_only_where_it_is_no_labels(tmp_path):
+    """A file of few digits says nothing of how sure its model was; 1e-324 would be a guess."""
     hard = np.eye(3)[(LABELS + (np.arange(90) % 7 == 0)) % 3]
     read = read_predictions(write_npz(tmp_path / "a.npz", probabilities=hard))
     assert np.isfinite(read.logits).all()
-    assert evaluate(read, SPEC).estimates["auc_ovr_macro"].value == pytest.approx(
+    with undefined_silenced():
+        estimates = evaluate(read, SPEC).estimates
+    assert estimates["auc_ovr_macro"].value == pytest.approx(
         roc_auc_score(LABELS, hard, multi_class="ovr")
     )
+    assert estimates["brier"].value == pytest.approx(
+        ((hard - np.eye(3)[LABELS]) ** 2).sum(axis=1).mean()
+    )
+    assert np.isnan(estimates["log_loss"].value)
+    assert "a probability above 0 for each label" in estimates["log_loss"].method
+
+    lowest = (SHARES.min(axis=1, keepdims=True) == SHARES) & (np.eye(3)[LABELS] == 0)
+    read = read_predictions(
+        write_npz(tmp_path / "b.npz", probabilities=np.where(lowest, 0, SHARES))
+    )
+    assert np.isfinite(evaluate(read, SPEC).estimates["log_loss"].value)
 
 
 def test_labels_may_be_numbers_of_named_classes(tmp_path):
@@ -250,6 +273,18 @@ def broken(tmp_path: Path) -> dict[str, tuple[Path, str]]:
             write_npz(tmp_path / "i.npz", labels=np.where(LABELS, LABELS, np.inf), scores=SHARES),
             "nothing says which score is whose",
         ),
+        "percent unnamed": (
+            write_csv(tmp_path / "percents.csv", 100 * SHARES),
+            r"add up to 100, but they lie between .*: say what they are \(--scores",
+        ),
+        "far below zero": (
+            write_npz(tmp_path / "below.npz", scores=SHARES + np.array([-0.5, 0.5, 0])),
+            "add up to 1, but they lie between -0.4",
+        ),
+        "column missing": (
+            write_csv(tmp_path / "m.csv", SHARES[:, :2], CLASSES[:2]),
+            "label 'vort' is none of the classes no, sphere",
+        ),
         "complex": (write_npz(tmp_path / "z.npz", scores=SHARES * 1j), "numbers, not complex128"),
         "pickle": (
             write_npz(tmp_path / "p.npz", labels=LABELS.astype(object), scores=SHARES),
@@ -262,7 +297,7 @@ FAULTS = (
     *("twice", "text", "ragged", "header", "empty", "only header", "unknown", "other", "missing"),
     *("nan", "shape", "none", "both", "negative", "names", "label", "pickle", "truncated"),
     *("nothing", "renamed", "flat", "unnamed", "unnamed column", "same column", "percent"),
-    *("infinite", "complex"),
+    *("infinite", "complex", "percent unnamed", "far below zero", "column missing"),
 )
 
 

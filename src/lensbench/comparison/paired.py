@@ -17,6 +17,7 @@ from lensbench.comparison.variance import Rows, Uncertainty, of_difference
 from lensbench.evaluation.estimate import ACCURACY, Estimate
 from lensbench.evaluation.joint import Joint
 from lensbench.evaluation.metrics import metric_of
+from lensbench.evaluation.ranking import Booleans
 from lensbench.evaluation.scored import Scored
 
 _MCNEMAR = "McNemar's exact test"
@@ -61,13 +62,16 @@ def all_pairs(
         level: Confidence level of the differences' intervals.
     """
     both = list(itertools.combinations(models, 2))
-    tests = [_test(judged, joint, one, other, metric) for one, other in both]
+    is_right = [
+        None if run.predictions is None else Scored.of(run.predictions).is_right for run in judged
+    ]
+    tests = [_test(judged, is_right, joint, one, other, metric) for one, other in both]
     corrected = holm([p_value for p_value, _ in tests])
     return tuple(
         Pair(
             first=judged[one[0]].model,
             second=judged[other[0]].model,
-            difference=_difference(joint, one, other, level),
+            difference=_difference(joint, one, other, metric, level),
             p_value=p_value,
             p_holm=p_holm,
             method=method,
@@ -110,12 +114,16 @@ def images_to_separate(
 
 
 def _test(
-    judged: Sequence[Judged], joint: Joint, one: Rows, other: Rows, metric: str
+    judged: Sequence[Judged],
+    is_right: Sequence[Booleans | None],
+    joint: Joint,
+    one: Rows,
+    other: Rows,
+    metric: str,
 ) -> tuple[float, str]:
     """Return the two-sided p-value and how it came about."""
-    mine, theirs = judged[one[0]].predictions, judged[other[0]].predictions
-    if metric == ACCURACY and len(one) == len(other) == 1 and mine and theirs:
-        first, second = Scored.of(mine).is_right, Scored.of(theirs).is_right
+    first, second = is_right[one[0]], is_right[other[0]]
+    if metric == ACCURACY and len(one) == len(other) == 1 and not (first is None or second is None):
         return mcnemar(int((first & ~second).sum()), int((second & ~first).sum())), _MCNEMAR
     uncertainty = of_difference(joint, one, other)
     difference = _mean_difference(joint, one, other)
@@ -127,7 +135,7 @@ def _test(
         # Each example says that the perfect model is the better one.
         smallest = min(n for n in judged[one[0]].supports if n)
         return mcnemar(smallest, 0), "sign test of the smallest class, since nothing varies"
-    kind = "paired test" if mine and theirs else "unpaired test"
+    kind = "unpaired test" if first is None or second is None else "paired test"
     return uncertainty.p_value(difference), f"{kind} with {joint.method}{_seeds(one, other)}"
 
 
@@ -160,14 +168,15 @@ def mcnemar(n_first_only: int, n_second_only: int) -> float:
     return min(1.0, 2 * float(special.bdtr(min(n_first_only, n_second_only), n, 0.5)))
 
 
-def _difference(joint: Joint, one: Rows, other: Rows, level: float) -> Estimate:
+def _difference(joint: Joint, one: Rows, other: Rows, metric: str, level: float) -> Estimate:
     value = _mean_difference(joint, one, other)
     half = of_difference(joint, one, other).half_width(level)
+    lowest, highest = metric_of(metric).limits
     return Estimate(
         name="difference",
         value=value,
-        low=value - half,
-        high=value + half,
+        low=max(value - half, lowest - highest),
+        high=min(value + half, highest - lowest),
         level=level,
         method=joint.method,
         n=joint.n,

@@ -144,10 +144,9 @@ def of_difference(joint: Joint, one: Rows, other: Rows) -> Uncertainty:
         one: Rows of one model's runs.
         other: Rows of the other model's runs.
     """
-    weights = np.zeros(len(joint.values))
-    weights[list(one)] = 1 / len(one)
-    weights[list(other)] = -1 / len(other)
-    test = max(0.0, float(weights @ joint.covariance @ weights))
+    rows = [*one, *other]
+    weights = np.array([1 / len(one)] * len(one) + [-1 / len(other)] * len(other))
+    test = max(0.0, float(weights @ joint.covariance[np.ix_(rows, rows)] @ weights))
     return Uncertainty(test, (*_trainings(joint, one), *_trainings(joint, other)))
 
 

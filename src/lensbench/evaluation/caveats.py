@@ -12,27 +12,36 @@ from lensbench.evaluation.ranking import Floats, Integers
 FEW = 10
 """Fewer examples of a class, or fewer false positives, tell too little of how they vary."""
 
-Caveat: TypeAlias = Callable[[Integers], str]
-"""From the (N,) labels that an estimate compares (`Metric.compared`) to a clause on its interval,
-empty where nothing is wrong with it."""
+Caveat: TypeAlias = Callable[[Integers, int], str]
+"""From the (N,) labels that an estimate compares (`Metric.compared`), and how many examples are
+called wrong, to a clause on its interval, empty where nothing is wrong with it."""
 
 
-def none(_: Integers) -> str:
+def none(_: Integers, __: int) -> str:
     """Say nothing."""
     return ""
 
 
-def noise_of_bins(_: Integers) -> str:
+def noise_of_bins(_: Integers, __: int) -> str:
     """Say that a calibration error is too large by an amount that no interval knows."""
     return "too narrow, since it leaves out what the noise of finite bins adds to the value"
 
 
-def noise_that_stays(_: Integers) -> str:
+def noise_that_stays(_: Integers, __: int) -> str:
     """Say that a debiased calibration error still holds part of that amount, and when it shows."""
     return "too narrow where probabilities are nearly right, since some of the bins' noise stays"
 
 
-def few_examples(labels: Integers) -> str:
+def few_wrong_calls(_: Integers, n_wrong: int) -> str:
+    """Say that most of a proper score comes from a few examples.
+
+    With two wrong calls of 450 in the mean, intervals of 95 % held the expected log loss in 84 % of
+    400 simulated test sets and the expected Brier score in 87 %; with 0.7 of 150, in 67 and 65 %.
+    """
+    return f"too narrow with so few wrong calls ({n_wrong})" if n_wrong < FEW else ""
+
+
+def few_examples(labels: Integers, _: int = 0) -> str:
     """Say that the variance within a class is hardly known from a few of its examples."""
     smallest = size_of_smallest_class(labels)
     return f"too narrow with so few of a class ({smallest})" if smallest < FEW else ""
@@ -51,10 +60,10 @@ def few_false_positives(allowed_of: Callable[[Floats], Floats]) -> Caveat:
         allowed_of: From (B,) numbers of others to (B,) numbers of false positives.
     """
 
-    def caveat(labels: Integers) -> str:
+    def caveat(labels: Integers, n_wrong: int) -> str:
         n_allowed = int(allowed_of(np.array([float((labels == 0).sum())]))[0])
         if n_allowed >= FEW:
-            return few_examples(labels)
+            return few_examples(labels, n_wrong)
         if n_allowed:
             return f"too narrow, since the threshold hangs on so few others ({n_allowed + 1})"
         return (

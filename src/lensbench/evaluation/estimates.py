@@ -96,11 +96,19 @@ def _of_metric(
             influence = metric.influences(scored)[1][:, row]
             yield auc_estimate(key, value, influence, labels, spec.level)
         elif resampled is not None:
-            yield _bootstrapped(metric, key, value, resampled[row], labels, spec)
+            n_wrong = int((~scored.is_right).sum())
+            caveat = metric.caveat(labels, n_wrong)
+            yield _bootstrapped(metric, key, value, resampled[row], labels, caveat, spec)
 
 
 def _bootstrapped(
-    metric: Metric, key: str, value: float, resampled: Floats, labels: Integers, spec: JudgeSpec
+    metric: Metric,
+    key: str,
+    value: float,
+    resampled: Floats,
+    labels: Integers,
+    caveat: str,
+    spec: JudgeSpec,
 ) -> Estimate:
     """Return a value with its interval from resamples.
 
@@ -115,7 +123,6 @@ def _bootstrapped(
     else:
         low, high = deviation_interval(value, resampled, spec.level, metric.limits)
         method += f"{'log' if np.isinf(metric.limits[1]) else 'logit'} scale"
-    caveat = metric.caveat(labels)
     if not np.isnan(low):
         method += f"; {caveat}" if caveat else ""
     elif metric.reads != "probabilities" and metric.limits == (0, 1) and value in (0, 1):

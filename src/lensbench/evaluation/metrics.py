@@ -209,11 +209,12 @@ METRICS: dict[str, Metric] = {
             probabilities.log_loss,
             "deviation",
             "probabilities",
-            needs="logits less than 1e150 apart",
+            needs="a probability above 0 for each label (logits less than 1e150 apart)",
             best=0.0,
             worst=math.inf,
             greater_is_better=False,
             influences=influences.log_loss,
+            caveat=caveats.few_wrong_calls,
         ),
         Metric(
             "brier",
@@ -226,6 +227,7 @@ METRICS: dict[str, Metric] = {
             worst=2.0,
             greater_is_better=False,
             influences=influences.brier_score,
+            caveat=caveats.few_wrong_calls,
         ),
         Metric(
             "ece",

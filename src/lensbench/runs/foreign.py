@@ -29,13 +29,17 @@ _PREFIXES: dict[str, Kind] = {
 }
 
 
+_LOG_OF_ZERO = -1e200
+"""Finite, so that zeros have a place in rankings, and too far for a log loss."""
+
+
 def read_predictions(
     path: Path, labels: Path | None = None, scores: Scores = "auto"
 ) -> Predictions:
     """Read predictions that another program, or this one, has written.
 
     Probabilities are ranked as they were written, even if they add up to 1 only roughly. One of 0
-    is taken as the smallest number that a float64 holds, so that its logarithm is finite.
+    is lower than all others; where it is that of the label, there is no log loss.
 
     Args:
         path: One of
@@ -152,9 +156,9 @@ def _assembled(given_arrays: Mapping[str, NDArray[Any]], scores: Scores) -> Pred
     if not np.isfinite(values).all():
         bad = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise RecordError(f"the scores of example {bad} are not finite")
-    logits = _logits(values, scores if told[0] == "scores" else told[0])
     classes = [str(name) for name in arrays["classes"]] if "classes" in arrays else None
-    numbers, names = _numbered(labels, classes, logits.shape[1])
+    numbers, names = _numbered(labels, classes, max(2, values.shape[1]))
+    logits = _logits(values, scores if told[0] == "scores" else told[0])
     ids = arrays.get("ids", np.arange(len(labels)))
     return Predictions(ids.astype(np.str_), numbers, logits, names)
 
@@ -163,25 +167,43 @@ def _logits(values: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     """Return (N, K) logits; K is 2 for the scores of one class alone."""
     alone = values.shape[1] == 1
     sums = np.ones(len(values)) if alone else values.sum(axis=1)
-    are_shares = bool((values >= 0).all() and (values <= 1 + ROUNDING).all())
+    are_shares = bool((values >= -ROUNDING).all() and (values <= 1 + ROUNDING).all())
     off = np.abs(sums - 1)
     if kind == "auto":
-        if are_shares and off.max() > ROUNDING:
-            worst = int(off.argmax())
-            raise RecordError(
-                f"all scores lie between 0 and 1, but those of example {worst} add up to "
-                f"{sums[worst]:.6g}: say what they are (--scores probabilities|logits)"
-            )
         kind = "probabilities" if are_shares else "logits"
+        doubt = None if alone else _doubt(values, are_shares)
+        if doubt is not None:
+            raise RecordError(f"{doubt}: say what they are (--scores probabilities|logits)")
     if kind == "logits":
         return np.column_stack([np.zeros(len(values)), values]) if alone else values
-    if not are_shares or (sums == 0).any():
+    if not are_shares or (sums <= 0).any():
         raise RecordError("probabilities must lie between 0 and 1, and not all be 0")
     if alone:
         values = np.column_stack([1 - values, values])
     elif off.max() > ROUNDING:
         values = values / sums[:, None]
-    return np.log(np.maximum(values, np.finfo(np.float64).smallest_subnormal))
+    with np.errstate(divide="ignore"):
+        logs: NDArray[np.float64] = np.log(values.clip(min=0))
+    return logs.clip(min=_LOG_OF_ZERO)
+
+
+def _doubt(values: NDArray[np.float64], are_shares: bool) -> str | None:
+    """Say why (N, K) scores look like probabilities and like none; None if they do not."""
+    sums = values.sum(axis=1)
+    off = np.abs(sums - 1)
+    if are_shares and off.max() > ROUNDING:
+        worst = int(off.argmax())
+        return (
+            f"all scores lie between 0 and 1, but those of example {worst} add up to "
+            f"{sums[worst]:.6g}"
+        )
+    total = next((total for total in (1, 100) if np.abs(sums / total - 1).max() <= ROUNDING), None)
+    if not are_shares and total is not None:
+        return (
+            f"the scores of each example add up to {total}, but they lie between "
+            f"{values.min():.6g} and {values.max():.6g}"
+        )
+    return None
 
 
 def _numbered(
