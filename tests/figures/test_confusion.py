@@ -17,7 +17,7 @@ def test_each_cell_shows_count_and_share_of_its_row():
     }
     assert [label.get_text() for label in ax.get_yticklabels()] == ["lens", "not a lens"]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["lens", "not a lens"]
-    assert ax.get_title(loc="left") == "A title"
+    assert ax.figure.get_suptitle() == "A title"
 
 
 def test_a_class_without_examples_has_no_shares():
@@ -57,6 +57,18 @@ def test_any_number_of_classes_fits_its_cells(k):
         assert page.y0 <= box.y0
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 10])
+@pytest.mark.parametrize("name", ["no", "halo & vortex mix", "a spiral, not a lens"])
+def test_titles_lie_on_the_page_whatever_the_names_of_classes(k, name):
+    title = "EfficientNet-B0_WITH_A_NAME_OF_CAPITALS\nConfusion matrix, 37,500 test images"
+    figure = draw_confusion_matrix(np.full((k, k), 1234), [name] * k, title).figure
+    figure.draw_without_rendering()
+    (found,) = figure.findobj(lambda one: "test images" in getattr(one, "get_text", str)())
+    box, page = found.get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0 < box.x1 <= page.x1
+    assert page.y0 <= box.y0 < box.y1 <= page.y1
+
+
 def test_a_matrix_of_another_size_is_refused():
     with pytest.raises(ValueError, match="3 classes need a 3 x 3 matrix"):
         draw_confusion_matrix([[1, 0], [0, 1]], ("a", "b", "c"))
@@ -64,4 +76,5 @@ def test_a_matrix_of_another_size_is_refused():
 
 def test_it_draws_where_it_is_told():
     ax = Figure().add_subplot()
-    assert draw_confusion_matrix([[1]], ("a",), ax=ax) is ax
+    assert draw_confusion_matrix([[1]], ("a",), "A title", ax=ax) is ax
+    assert ax.get_title(loc="left") == "A title"

@@ -60,6 +60,15 @@ def test_everything_lies_on_the_page(make_comparison, n):
             assert box.y1 <= page.y1, text
 
 
+def test_the_level_is_written_to_all_its_digits(make_comparison):
+    comparison = with_pairs(make_comparison(2))
+    (pair,) = comparison.pairs
+    difference = pair.difference.model_copy(update={"level": 0.9973})
+    comparison = replace(comparison, pairs=(replace(pair, difference=difference),))
+    note = draw_pairwise(comparison).figure.get_supxlabel()
+    assert "told apart at 99.73%." in " ".join(note.split())
+
+
 def test_nothing_to_compare_is_an_error():
     with pytest.raises(ComparisonError, match="no two finished runs"):
         draw_pairwise(compare([]))

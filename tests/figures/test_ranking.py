@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,14 @@ def test_legend_explains_ties_and_how_they_were_decided(make_comparison):
         "in macro AUC worse than the best",
     ]
     assert "a made-up paired test" in legend.get_title().get_text()
+
+
+def test_the_level_is_written_to_all_its_digits(make_comparison):
+    comparison = make_comparison(1)
+    (entry,) = comparison.entries
+    entry = replace(entry, auc=entry.auc.model_copy(update={"level": 0.9973}))
+    legend = draw_auc_ranking(replace(comparison, entries=(entry,))).get_legend()
+    assert "99.73% intervals." in legend.get_title().get_text()
 
 
 def test_values_without_intervals_are_drawn_and_said_to_have_none(without_intervals):

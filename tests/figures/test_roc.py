@@ -35,6 +35,14 @@ def test_legend_holds_areas_with_intervals_where_they_are_known():
     assert ax.get_legend().get_title().get_text() == "Area under the curve with 90% interval"
 
 
+def test_the_level_is_written_to_all_its_digits():
+    estimate = Estimate(
+        name="auc_ovr/no", value=0.98, low=0.97, high=0.99, level=0.9973, method="", n=9
+    )
+    ax = draw_roc_curves({"no": _curve(0.02)}, estimates={"auc_ovr/no": estimate})
+    assert ax.get_legend().get_title().get_text() == "Area under the curve with 99.73% interval"
+
+
 def test_strong_curves_get_a_closer_look_that_hides_none_of_them():
     curves = {"no": _curve(0.01), "vort": _curve(0.05)}
     ax = draw_roc_curves(curves)

@@ -10,6 +10,7 @@ import math
 import re
 import warnings
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -23,8 +24,9 @@ from lensbench.config import DataSpec, JudgeSpec
 from lensbench.cost import MeasuredCost, Throughput
 from lensbench.data.pack import fingerprint, open_or_build_pack
 from lensbench.errors import RecordError
-from lensbench.evaluation.estimate import undefined_estimate
+from lensbench.evaluation.estimate import Estimate, undefined_estimate
 from lensbench.evaluation.evaluate import evaluate
+from lensbench.figures.pairwise import p_text
 from lensbench.outcome import Predictions
 from lensbench.reporting.page.charts import Figure, roc_figure
 from lensbench.reporting.page.cost_chart import cost_chart, costs_of
@@ -310,6 +312,60 @@ def test_a_pair_says_what_is_corrected_and_whose_its_interval_is(comparison):
     )
     assert "Holm-corrected p < 0.0001 (" in pair_matrix(small, 0.95)[0][1].text
     assert "Holm-corrected p = 0.031 (" in pair_matrix(large, 0.95)[0][1].text
+
+
+def test_all_pairs_are_in_a_table(comparison, page):
+    """What a pointer finds in the matrix can be read without one."""
+    html = page.path.read_text("utf-8").partition("<summary>All pairs</summary>")[2]
+    rows = html.partition("<tbody>")[2].partition("</tbody>")[0].split("<tr>")[1:]
+    assert len(rows) == len(comparison.pairs) == 3
+    for pair, row in zip(comparison.pairs, rows, strict=True):
+        one = pair.difference
+        cells = re.sub(r"\s+", " ", unescape(re.sub("<[^>]*>", " ", row))).split()
+        shown = f"{one.value:+.4f} [{one.low:+.4f}, {one.high:+.4f}]"
+        expected = f"{pair.first} {pair.second} {shown} {p_text(pair.p_holm)} {pair.method}"
+        assert cells == expected.split()
+        assert f'data-value="{pair.p_holm}"' in row
+
+
+def test_the_table_of_pairs_says_whose_their_intervals_are(comparison, tmp_path):
+    runs = [entry.path for entry in comparison.entries if len(entry.runs) == 1]
+    for metric, said in (("accuracy", True), ("auc_ovr_macro", False)):
+        found = compare(runs, QUICK_JUDGE, metric)
+        text = parsed(write_page(found, tmp_path / "page.html", QUICK_JUDGE)).text
+        note = "Where the test is McNemar's exact test, the interval is a normal one, with infl"
+        assert text.count(note) == said
+
+
+def test_differences_too_small_for_four_digits_are_told_from_zero(comparison):
+    pair = comparison.pairs[0]
+    small = pair.difference.model_copy(update={"value": 2e-5, "low": 1e-5, "high": 3e-5})
+    pairs = (replace(pair, difference=small), *comparison.pairs[1:])
+    text = pair_matrix(replace(comparison, pairs=pairs), 0.95)[0][1].text
+    assert "+0.00002, 95% interval of this pair alone [+0.00001, +0.00003];" in text
+
+
+def test_levels_are_written_to_all_their_digits(tmp_path):
+    spec = QUICK_JUDGE.model_copy(update={"level": 0.9973})
+    for seed, name in enumerate(("One", "Other")):
+        store_run(tmp_path, name, 2.0 - seed, seed=seed, judge=spec)
+    comparison = compare(find_records(tmp_path), spec)
+    page = write_page(comparison, tmp_path / "page.html", spec)
+    text = parsed(page).text
+    assert "100%" not in text
+    for words in (
+        *("Holm-corrected, 99.73%.", "with intervals: 99.73%, DeLong", "its 99.73% interval."),
+        *("with 99.73% intervals.", "with 99.73% Wilson intervals"),
+    ):
+        assert words in text
+    assert "99.73% interval of this pair alone" in pair_matrix(comparison, 0.9973)[0][1].text
+
+
+def test_an_auc_just_below_1_is_not_written_as_1():
+    auc = Estimate(
+        name="auc", value=0.99996, low=0.9999, high=0.99998, level=0.95, method="", n=9000
+    )
+    assert f"{number(auc)} {interval(auc)}" == str(auc) == "0.99996 [0.99990, 0.99998]"
 
 
 @pytest.mark.parametrize("n", [40, 4000])
@@ -688,7 +744,7 @@ def test_predictions_of_another_program(tmp_path):
     page = write_page(compare([path], QUICK_JUDGE), tmp_path / "page.html", QUICK_JUDGE)
     found = parsed(page)
     assert "no record says where they are" in found.text
-    assert "unknown (trained elsewhere)" in found.text
+    assert "trained on" not in found.text
     assert "reliability" in found.figures
 
 

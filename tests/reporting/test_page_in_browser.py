@@ -268,6 +268,40 @@ def test_the_gallery_shows_its_pictures_and_every_opinion(tab):
     assert card.locator("table tr").count() == 4
 
 
+def test_all_pairs_can_be_read_by_keyboard_and_sorted(tab):
+    pairs = tab.page.get_by_role("region", name="All pairs")
+    assert not pairs.is_visible()
+    tab.page.locator("#pairs summary").focus()
+    tab.page.keyboard.press("Enter")
+    assert pairs.is_visible()
+    assert pairs.locator("tbody tr").count() == 6
+    values = (
+        "table => [...table.querySelectorAll('tbody tr')].map((r) => +r.cells[2].dataset.value)"
+    )
+    pairs.get_by_role("button", name="Difference").press("Enter")
+    found = pairs.evaluate(values)
+    assert found == sorted(found, reverse=True)
+
+
+def test_a_long_name_leaves_its_row_a_number(browser, tmp_path):
+    long = "a_long_name_of_a_model_EfficientNetV2-Large_pretrained_and_fine-tuned_twice"
+    for i, name in enumerate((long, "short")):
+        store_run(tmp_path / "runs", name, 2.5 - i, seed=i)
+    comparison = compare(find_records(tmp_path / "runs"), QUICK_JUDGE)
+    page = write_page(comparison, tmp_path / "report.html", QUICK_JUDGE).path
+    inside = """head => {
+      const number = head.querySelector(".quiet").getBoundingClientRect();
+      const { left, right } = head.getBoundingClientRect();
+      return left < number.left && number.right < right;
+    }"""
+    for width in (1280, 390):
+        with opened(browser, page, viewport={"width": width, "height": 900}) as tab:
+            heads = tab.page.locator(".pairs tbody th")
+            assert [heads.nth(i).evaluate(inside) for i in range(2)] == [True, True]
+            assert heads.first.evaluate("head => head.clientWidth") < 280
+            assert tab.page.evaluate("document.documentElement.scrollWidth") == width
+
+
 def test_both_schemes_are_legible_and_plots_follow(browser, report):
     """Contrast of text as WCAG 2 defines it, at least 4.5."""
     contrast = """() => {

@@ -195,6 +195,24 @@ def test_every_figure_has_the_level_that_was_asked_for(tmp_path, monkeypatch):
         assert widths[0] / widths[1] == pytest.approx(norm.ppf(0.95) / norm.ppf(0.975))
 
 
+def test_levels_are_written_to_all_their_digits(tmp_path):
+    spec = QUICK_JUDGE.model_copy(update={"level": 0.9973})
+    for seed, name in enumerate(("One", "Other")):
+        store_run(tmp_path / "runs", name, 2.0 - seed, seed=seed, judge=spec)
+    comparison = compare(find_records(tmp_path / "runs"), spec)
+    latex, markdown, *_ = write_report(comparison, tmp_path / "full", spec, figures=False).tables
+    page = write_comparison(comparison, tmp_path / "short").markdown
+    assert r"with 99.73\% intervals" in latex.read_text()
+    for file, expected in (
+        (latex, r"Holm-corrected, 99.73\%"),
+        (markdown, "with 99.73% intervals"),
+        (page, "AUC intervals: 99.73% DeLong"),
+        (page, "| Class | AUC (99.73%) |"),
+    ):
+        assert expected in file.read_text()
+        assert "100%" not in file.read_text()
+
+
 def test_a_class_without_test_images_costs_the_plots_of_the_auc_alone(tmp_path):
     for seed, name in enumerate(("One", "Other")):
         store_run(tmp_path / "runs", name, 2.0 - seed, seed=seed, untested="vort")

@@ -18,7 +18,7 @@ from lensbench.comparison.ties import compact_letters
 from lensbench.comparison.variance import of_mean
 from lensbench.config import JudgeSpec
 from lensbench.errors import ComparisonError, RecordError
-from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate
+from lensbench.evaluation.estimate import ACCURACY, MACRO_AUC, Estimate, percent
 from lensbench.evaluation.matching import difference
 from lensbench.evaluation.metrics import metric_of
 from lensbench.runs.identity import differ_in_seed_alone
@@ -215,11 +215,12 @@ def rank(
     if not judged:
         return Comparison((), (), metric, 0, "", None, unfinished, problems)
     joint = joint_of(judged, metric, spec)
-    undefined = [run.name for run, lost in zip(judged, np.isnan(joint.values), strict=True) if lost]
+    undefined = [run for run, lost in zip(judged, np.isnan(joint.values), strict=True) if lost]
     if undefined:
         raise ComparisonError(
-            f"{metric} is undefined for {', '.join(undefined)} on these test images: rank by "
-            "another metric"
+            f"{metric} of {', '.join(run.name for run in undefined)} is "
+            f"{undefined[0].estimate(metric, spec).method}; rank by another metric, such as "
+            f"{ACCURACY}"
         )
     sign = -1 if kind.greater_is_better else 1
     models = sorted(
@@ -368,4 +369,4 @@ def _test(pairs: Sequence[Pair], level: float) -> str:
         return "nothing to test: there is one model"
     ways = " or ".join(dict.fromkeys(pair.method for pair in pairs))
     n_pairs = f"{len(pairs)} pairs" if len(pairs) > 1 else "one pair"
-    return f"{ways}, for {n_pairs}, Holm-corrected, {level:.0%}"
+    return f"{ways}, for {n_pairs}, Holm-corrected, {percent(level)}"

@@ -13,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 MACRO_AUC = "auc_ovr_macro"
 ACCURACY = "accuracy"
 
+_FEWEST_DECIMALS, _MOST_DECIMALS = 4, 6
+
 
 class UndefinedMetricWarning(UserWarning):
     """A metric does not exist on these examples; its value and bounds are NaN."""
@@ -52,13 +54,46 @@ class Estimate(BaseModel):
     method: str
     n: int
 
+    def shown(self, sign: str = "") -> tuple[str, str, str]:
+        """Return value, low and high as every table shows them, all to the same decimals.
+
+        These are four, or as many up to six as tell a value below 1 from 1, and the three from
+        each other. Rounded alike, a value never leaves its interval.
+
+        Args:
+            sign: `+` to have one before positive numbers too.
+        """
+        finest = self._rounded(sign, _MOST_DECIMALS)
+        for decimals in range(_FEWEST_DECIMALS, _MOST_DECIMALS):
+            rounded = self._rounded(sign, decimals)
+            if _what_is_told(rounded) == _what_is_told(finest):
+                return rounded
+        return finest
+
+    def _rounded(self, sign: str, decimals: int) -> tuple[str, str, str]:
+        value, low, high = (f"{x:{sign}.{decimals}f}" for x in (self.value, self.low, self.high))
+        return value, low, high
+
     def __str__(self) -> str:
-        """Return the value and its interval, if it has one, to four digits, as tables show it."""
+        """Return the value and its interval, if it has one, as tables show it."""
         if math.isnan(self.value):
             return "undefined"
-        if math.isnan(self.low):
-            return f"{self.value:.4f}"
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        value, low, high = self.shown()
+        return value if math.isnan(self.low) else f"{value} [{low}, {high}]"
+
+
+def percent(level: float) -> str:
+    """Return a level as it was asked for.
+
+    >>> percent(0.95), percent(0.9973)
+    ('95%', '99.73%')
+    """
+    return f"{100 * level:.12g}%"
+
+
+def _what_is_told(rounded: tuple[str, str, str]) -> tuple[bool, int]:
+    value, low, high = map(float, rounded)
+    return value >= 1, len({value, low, high})
 
 
 def undefined_estimate(name: str, level: float, n: int, reason: str) -> Estimate:

@@ -23,7 +23,7 @@ def draw_confusion_matrix(
     Args:
         matrix: `matrix[i][j]` examples of class i were called class j.
         classes: The K class names.
-        title: What the numbers belong to.
+        title: What the numbers belong to; of the whole figure if it is a new one.
         ax: Where to draw; a new figure otherwise.
     """
     counts = np.asarray(matrix)
@@ -34,6 +34,7 @@ def draw_confusion_matrix(
     shares = counts / np.maximum(n_of_class, 1)
 
     side = max(4.4, 1.6 + 0.8 * k)
+    is_new = ax is None
     ax = ax or new_axes(side, side)
     image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i in range(k):
@@ -63,7 +64,11 @@ def draw_confusion_matrix(
     ax.set_xlabel("Predicted class")
     ax.set_ylabel("True class (each row is 100%)")
     if title:
-        ax.set_title(wrapped(title, max(34, 8 * k)))
+        lines = wrapped(title, max(36, 8 * k))
+        if is_new:  # long class names leave the axes too narrow for a title of their own
+            ax.figure.suptitle(lines, x=0.02, ha="left")
+        else:
+            ax.set_title(lines)
     return ax
 
 

@@ -11,6 +11,7 @@ from matplotlib.colors import ListedColormap
 
 from lensbench.comparison.compare import Comparison
 from lensbench.errors import ComparisonError
+from lensbench.evaluation.estimate import percent
 from lensbench.figures.style import BLUE, FAINT, INK, new_axes, part_cells, styled, wrapped
 
 _SMALLEST_P = 0.0001
@@ -31,7 +32,7 @@ def draw_pairwise(comparison: Comparison, ax: Axes | None = None) -> Axes:
     differ = np.zeros((n, n))
     note = wrapped(
         f"Above the diagonal Holm-corrected p-values, below it differences. Blue: told apart at "
-        f"{level:.0%}. Models that share a letter are not. {comparison.test[0].upper()}"
+        f"{percent(level)}. Models that share a letter are not. {comparison.test[0].upper()}"
         f"{comparison.test[1:]}.",
         72,
     )

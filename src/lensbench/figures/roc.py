@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from lensbench.evaluation.estimate import Estimate, RocCurve
+from lensbench.evaluation.estimate import Estimate, RocCurve, percent
 from lensbench.figures.style import CYCLE, GREY, INK, legend_below, new_axes, styled, wrapped
 
 _AVERAGES: dict[str, dict[str, Any]] = {
@@ -60,7 +60,7 @@ def draw_roc_curves(
     ax.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     ax.set_xlabel("False positive rate")
     ax.set_ylabel("True positive rate")
-    levels = {f"{estimate.level:.0%}" for estimate in estimates.values()}
+    levels = {percent(estimate.level) for estimate in estimates.values()}
     interval = f" with {levels.pop()} interval" if len(levels) == 1 else ""
     legend_below(ax, title=f"Area under the curve{interval}", handlelength=2.6)
     if title:

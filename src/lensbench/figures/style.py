@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.estimate import Estimate, percent
 
 # Okabe and Ito's palette: eight colours that stay apart for every kind of colour vision.
 BLUE = "#0072B2"
@@ -95,7 +95,7 @@ def error_lengths(estimates: Sequence[Estimate]) -> tuple[list[float], list[floa
 
 def levels_of(estimates: Iterable[Estimate]) -> str:
     """Return the levels of intervals in words, several only if they differ."""
-    return " or ".join(sorted({f"{estimate.level:.0%}" for estimate in estimates}))
+    return " or ".join(sorted({percent(estimate.level) for estimate in estimates}))
 
 
 def part_cells(ax: Axes, n: int) -> None:

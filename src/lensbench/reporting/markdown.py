@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.comparison.judged import Judged
-from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.estimate import Estimate, percent
 from lensbench.figures.pairwise import p_text
 from lensbench.figures.times import APART, minutes_text, trained_on
 from lensbench.reporting.page.provenance import by_environment
@@ -112,7 +112,7 @@ def _standing(entry: Entry) -> str:
 
 
 def _intervals(quantity: str, estimates: Iterable[Estimate]) -> str:
-    ways = dict.fromkeys(f"{e.level:.0%} {escaped(e.method)}, n = {e.n:,}" for e in estimates)
+    ways = dict.fromkeys(f"{percent(e.level)} {escaped(e.method)}, n = {e.n:,}" for e in estimates)
     return f"{quantity} intervals: {'; '.join(ways)}."
 
 
@@ -209,7 +209,7 @@ def _classes(run: Judged) -> Iterator[str]:
     if ours is None:
         return
     metrics = {"auc_ovr": "AUC", "precision": "Precision", "recall": "Recall", "f1": "F1"}
-    levels = " or ".join({f"{estimate.level:.0%}": None for estimate in ours.estimates.values()})
+    levels = " or ".join({percent(one.level): None for one in ours.estimates.values()})
     yield from _table(
         ("Class", *(f"{title} ({levels})" for title in metrics.values())),
         (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.cost import Cost
+from lensbench.evaluation.estimate import percent
 from lensbench.reporting.markdown import escaped
 from lensbench.whole_file import write_whole
 
@@ -58,7 +59,7 @@ def _cost(cost: Cost | None) -> list[str]:
 def _caption(comparison: Comparison) -> str:
     if not comparison.entries:
         return comparison.verdict
-    level = f"{comparison.entries[0].estimate.level:.0%}"
+    level = percent(comparison.entries[0].estimate.level)
     seeds = {len(entry.runs) for entry in comparison.entries}
     trained = (
         "Each model was trained once, so that no interval holds the variance of training. "

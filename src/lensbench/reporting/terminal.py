@@ -9,7 +9,7 @@ from rich.table import Table
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.cost import Throughput
-from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.estimate import Estimate, percent
 from lensbench.runs.cost import Costs
 from lensbench.runs.record import EnsembleSummary
 
@@ -25,8 +25,10 @@ def ranking_table(comparison: Comparison) -> Table:
     table = Table(
         title=f"Ranking on {comparison.n_test:,} test images",
         caption=f"Times on {escape(machines.pop())}" if is_one_machine else None,
+        show_edge=False,  # of 80 columns it would take the four that the longest names need
+        pad_edge=False,
     )
-    level = f"{comparison.entries[0].auc.level:.0%}" if comparison.entries else ""
+    level = percent(comparison.entries[0].auc.level) if comparison.entries else ""
     table.add_column("tier")
     table.add_column("model", overflow="fold")
     ranked_apart = comparison.is_ranked_apart
@@ -47,7 +49,8 @@ def ranking_table(comparison: Comparison) -> Table:
 def _short(estimate: Estimate) -> str:
     if math.isnan(estimate.low):
         return str(estimate)
-    return f"{estimate.value:.4f} {estimate.low:.3f}-{estimate.high:.3f}"
+    value, low, high = estimate.shown()
+    return f"{value} {low}-{high}"
 
 
 def estimates_table(entry: Entry) -> Table:

@@ -12,7 +12,7 @@ from lensbench.errors import RecordError
 from lensbench.evaluation.against import recall_against
 from lensbench.evaluation.calibration import Reliability
 from lensbench.evaluation.conformal import ConformalResult, conformal
-from lensbench.evaluation.estimate import Estimate, undefined_silenced
+from lensbench.evaluation.estimate import Estimate, percent, undefined_silenced
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.evaluation.metrics import METRICS
 from lensbench.evaluation.selective import risk_coverage
@@ -122,7 +122,7 @@ def model_view(
 def _scatter(sets: Sequence[ConformalResult], n_validation: int) -> str:
     """Return the standard deviation of coverage over validation sets; see `conformal`."""
     return ", ".join(
-        f"{math.sqrt(nominal * (1 - nominal) / n_validation):.4f} at {nominal:.0%}"
+        f"{math.sqrt(nominal * (1 - nominal) / n_validation):.4f} at {percent(nominal)}"
         for nominal in dict.fromkeys(one.nominal for one in sets)
     )
 

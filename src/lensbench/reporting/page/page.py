@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from lensbench.comparison.compare import Comparison, Entry
 from lensbench.config import JudgeSpec
+from lensbench.evaluation.estimate import percent
 from lensbench.evaluation.metrics import metric_of
 from lensbench.figures.pairwise import p_text
 from lensbench.figures.times import APART, minutes_text, trained_on
@@ -30,7 +31,7 @@ from lensbench.reporting.page.model_views import (
 )
 from lensbench.reporting.page.pictures import Pictures, read_pictures
 from lensbench.reporting.page.provenance import data_of, environments, run_views, warnings_of
-from lensbench.reporting.page.ranking import methods, pair_matrix, ranking_rows
+from lensbench.reporting.page.ranking import interval_notes, methods, pair_matrix, ranking_rows
 from lensbench.reporting.page.results import class_columns, interval, number, result_columns
 from lensbench.runs.cost import Costs
 from lensbench.version import VERSION
@@ -90,12 +91,13 @@ def write_page(
         level=spec.level,
         version=VERSION,
         apart=APART if len(machines) > 1 else "",
-        machine=machines[0] if machines else "",
+        machine=machines[0] if any(entry.minutes is not None for entry in entries) else "",
         greater_is_better=metric_of(comparison.metric).greater_is_better,
         rows=ranking_rows(entries),
         methods=methods([entry.estimate for entry in entries]),
         has_seeds=any(entry.training_deviation is not None for entry in entries),
         matrix=pair_matrix(comparison, spec.level),
+        interval_notes=interval_notes(comparison.pairs),
         results=result_columns(models),
         class_results=class_columns(models),
         models=models,
@@ -114,6 +116,7 @@ def write_page(
         lowest_class=lowest_class,
         number=number,
         interval=interval,
+        percent=percent,
         p_text=p_text,
     )
     write_whole(path, html)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from lensbench.comparison.compare import Comparison, Entry, Pair
-from lensbench.evaluation.estimate import Estimate
+from lensbench.evaluation.estimate import Estimate, percent
 from lensbench.figures.pairwise import p_text
 from lensbench.reporting.page.errorbars import Scale, error_bar
 
@@ -61,7 +61,17 @@ def pair_matrix(comparison: Comparison, level: float) -> list[list[Cell]]:
 
 def methods(estimates: Sequence[Estimate]) -> str:
     """Say at what level, and how, intervals were computed."""
-    return "; ".join(dict.fromkeys(f"{one.level:.0%}, {one.method}" for one in estimates))
+    return "; ".join(dict.fromkeys(f"{percent(one.level)}, {one.method}" for one in estimates))
+
+
+def interval_notes(pairs: Sequence[Pair]) -> str:
+    """Say of each kind of test whose the intervals are, if not its own."""
+    notes = (
+        f"Where the test is {pair.method}, the interval is {other}."
+        for pair in pairs
+        if (other := _other_method(pair))
+    )
+    return " ".join(dict.fromkeys(notes))
 
 
 def _kind(tied: bool, kind: str, mark: str) -> tuple[str, str]:
@@ -69,16 +79,20 @@ def _kind(tied: bool, kind: str, mark: str) -> tuple[str, str]:
 
 
 def _pair_text(pair: Pair) -> str:
-    difference, p_value = pair.difference, p_text(pair.p_holm)
+    value, low, high = pair.difference.shown("+")
+    p_value, other = p_text(pair.p_holm), _other_method(pair)
     sign = "" if p_value.startswith("<") else "= "
-    # The exact test of accuracies has no interval: that of the difference is another method's.
-    own = difference.method in pair.method
-    other = "" if own else f" (a normal one, with {difference.method}; not that of the test)"
     return (
-        f"{pair.first} - {pair.second}: {difference.value:+.4f}, {difference.level:.0%} interval "
-        f"of this pair alone [{difference.low:+.4f}, {difference.high:+.4f}]{other}; "
+        f"{pair.first} - {pair.second}: {value}, {percent(pair.difference.level)} interval "
+        f"of this pair alone [{low}, {high}]{f' ({other})' if other else ''}; "
         f"Holm-corrected p {sign}{p_value} ({pair.method})"
     )
+
+
+def _other_method(pair: Pair) -> str:
+    """Say whose the interval is, if not the test's: the exact one of accuracies has none."""
+    method = pair.difference.method
+    return "" if method in pair.method else f"a normal one, with {method}; not that of the test"
 
 
 def _parts(entry: Entry) -> str:

@@ -43,14 +43,15 @@ def class_columns(models: Sequence[ModelView]) -> list[Column]:
 
 
 def number(estimate: Estimate | None) -> str:
-    """Return a value to four digits; a dash where it is not known."""
+    """Return a value as tables show it; a dash where it is not known."""
     if estimate is None:
         return "–"  # noqa: RUF001
-    return "undefined" if math.isnan(estimate.value) else f"{estimate.value:.4f}"
+    return "undefined" if math.isnan(estimate.value) else estimate.shown()[0]
 
 
 def interval(estimate: Estimate | None) -> str:
     """Return the bounds of an estimate; empty where there are none."""
     if estimate is None or math.isnan(estimate.low):
         return ""
-    return f"[{estimate.low:.4f}, {estimate.high:.4f}]"
+    _, low, high = estimate.shown()
+    return f"[{low}, {high}]"
