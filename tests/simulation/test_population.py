@@ -208,6 +208,8 @@ def test_another_kind_replaces_all_settings_of_the_old_one():
         ({"lens": {"light_counts": -1}}, "between 0 and inf"),
         ({"source": {"redshift": (0.5, 1.0)}}, "behind the lens"),
         ({"source": {"redshift": 0.6}}, "behind the lens"),
+        ({"source": {"redshift": 11}}, "between 0 and 10"),
+        ({"subhalos": {"amount": {"kind": "mean-number", "mean": 1e19}}}, "100000"),
         ({"source": {"axis_ratio": (0.0, 1.0)}}, "above 0"),
         ({"source": {"axis_ratio": 1.5}}, "between 0 and 1"),
         ({"source": {"sersic_index": 0.3}}, "between 0.36 and 10"),

@@ -536,6 +536,38 @@ def test_work_that_feeds_a_gpu_is_done_in_order():
     assert list(engine.spread_over(4, "cuda", work, BLOCKS)) == list(range(40))
 
 
+@each_format
+def test_threads_that_feed_a_gpu_do_not_write_over_each_other(
+    tmp_path, monkeypatch, name, small_blocks
+):
+    """Their images may come at once; here they are made on the CPU."""
+    make(tmp_path / "alone" / name, 60, population=TINY)
+    monkeypatch.setattr(write, "chosen_device", lambda _: "cuda")
+    real = write.images_of
+    monkeypatch.setattr(write, "images_of", lambda p, s, b, d, n: real(p, s, b, "cpu", n))
+    for trial in range(3):
+        place = tmp_path / str(trial)
+        make(place / name, 60, population=TINY, processes=8)
+        assert contents(place) == contents(tmp_path / "alone")
+
+
+def test_what_goes_wrong_in_a_thread_leaves_none_at_work():
+    at_work = set()
+
+    def work(block: Block) -> int:
+        (number,) = block.numbers
+        at_work.add(number)
+        time.sleep(0.02)
+        at_work.remove(number)
+        if number == 5:
+            raise ConfigError("too bright")
+        return number
+
+    with pytest.raises(ConfigError, match="too bright"):
+        list(engine.spread_over(4, "cuda", work, BLOCKS))
+    assert not at_work
+
+
 @pytest.mark.slow
 def test_work_of_several_processes_is_done_in_order():
     numbers = list(engine.spread_over(2, "cpu", attrgetter("numbers"), BLOCKS))

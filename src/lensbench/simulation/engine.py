@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
@@ -58,19 +59,17 @@ def spread_over(
     """Do some work on all blocks, in their order, on n cores; a GPU is fed by threads."""
     if n == 1:
         yield from map(work, blocks)
-        return
-    from joblib import Parallel, delayed
+    elif device == "cpu":
+        from joblib import Parallel, delayed
 
-    # Processes, since work on small tensors would queue for the interpreter's lock.
-    backend = "loky" if device == "cpu" else "threading"
-    parallel = Parallel(n_jobs=n, backend=backend, return_as="generator", pre_dispatch="2*n_jobs")
-    yield from parallel(
-        delayed(_alone if device == "cpu" else _call)(work, block) for block in blocks
-    )
-
-
-def _call(work: Callable[[Block], _Result], block: Block) -> _Result:
-    return work(block)
+        # Processes, since work on small tensors would queue for the interpreter's lock.
+        parallel = Parallel(n_jobs=n, return_as="generator", pre_dispatch="2*n_jobs")
+        yield from parallel(delayed(_alone)(work, block) for block in blocks)
+    else:
+        # joblib would not wait for its other threads when one fails, and a process that ends while
+        # they are inside torch is aborted.
+        with ThreadPoolExecutor(n) as threads:
+            yield from threads.map(work, blocks)
 
 
 def _alone(work: Callable[[Block], _Result], block: Block) -> _Result:

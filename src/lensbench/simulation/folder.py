@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,8 @@ class Folder:
         for name, image in zip(block.ids, normalised(images), strict=True):
             file = self.path / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            half_written = self.path / _UNFINISHED_FILES / f"{os.getpid()}.npy"
+            worker = f"{os.getpid()}-{threading.get_ident()}"
+            half_written = self.path / _UNFINISHED_FILES / f"{worker}.npy"
             with half_written.open("wb") as out:
                 np.save(out, image)
             half_written.replace(file)

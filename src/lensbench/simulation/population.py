@@ -33,6 +33,7 @@ AngleConvention = Literal["isotropic", "degrees-slip"]
 """Angles over the full circle, or a draw from [0, 2 pi] that is read as degrees."""
 
 _NonNegative = Annotated[Distribution, within(0)]
+_Redshift = Annotated[Distribution, within(0, 10, exclusive=True)]
 _Positive = Annotated[Distribution, within(0, exclusive=True)]
 _Ratio = Annotated[Distribution, within(0, 1, exclusive=True)]
 # Below, the series for b_n fails.
@@ -99,7 +100,7 @@ class VelocityDispersion(_Part):
 class Lens(_Part):
     """The galaxy in front: an elliptical power law with external shear, at the frame's centre."""
 
-    redshift: _Positive
+    redshift: _Redshift
     """Redshift of the lens."""
 
     size: Annotated[RingMass | VelocityDispersion, Field(discriminator="kind")]
@@ -157,7 +158,7 @@ class Clumps(_Part):
 class Source(_Part):
     """The galaxy behind: one Sersic profile, or one with clumps."""
 
-    redshift: _Positive
+    redshift: _Redshift
     """Redshift of the source."""
 
     sersic_index: _SersicIndex
@@ -184,7 +185,7 @@ class MeanNumber(_Part):
 
     kind: Literal["mean-number"] = "mean-number"
 
-    mean: float = Field(ge=0)
+    mean: float = Field(ge=0, le=1e5)
     """Its mean."""
 
 
