@@ -76,6 +76,7 @@ from lensbench.training.fit import fit
 from lensbench.training.memory import PeakMemory
 from lensbench.training.module import Training
 from lensbench.training.steps import left_alone
+from lensbench.whole_file import write_whole
 from lensbench.zoo.build import build
 from lensbench.zoo.classifier import Classifier
 from lensbench.zoo.names import resolve
@@ -210,7 +211,8 @@ def main(
     )
     everything = tuple(row.identifier for row in lensbench.CONTRACT_MODELS)
     names = [_full_name(name) for name in (everything if models == ("all",) else models)]
-    text = [_heading(device, seconds, n_images, batch_size), ""]
+    table = _Table(out)
+    table.add(_heading(device, seconds, n_images, batch_size), "")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         files = lensbench.simulate(
@@ -218,25 +220,33 @@ def main(
         )
         data = DataSpec(path=files, cache=folder / "cache")
         if any(part in parts for part in ("efficiency", "others", "memory")):
-            text += _head("measured", "ours", "baseline")
+            table.add(*_head("measured", "ours", "baseline"))
             for name in names:
                 setting = Setting(
                     name, recipe, files, data, n_images, device, _execution(name, recipe), folder
                 )
                 for line in _lines(setting, parts, seconds, n_rounds):
-                    print(line, flush=True)
-                    text.append(str(line))
-            text.append("")
+                    table.add(str(line))
+            table.add("")
     if "ways" in parts:
-        text += _head("way", "this way", "32-true, contiguous")
+        table.add(*_head("way", "this way", "32-true, contiguous"))
         for name in names:
             for line in ways(name, recipe, device, n_rounds, compiled):
-                print(line, flush=True)
-                text.append(str(line))
-    print("\n".join(text))
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text("\n".join(text) + "\n", encoding="utf-8")
+                table.add(str(line))
+
+
+class _Table:
+    """Lines that are printed, and written to a file, as soon as they are known."""
+
+    def __init__(self, out: Path | None) -> None:
+        self._out = out
+        self._lines: list[str] = []
+
+    def add(self, *lines: str) -> None:
+        print(*lines, sep="\n", flush=True)
+        self._lines += lines
+        if self._out is not None:
+            write_whole(self._out, "\n".join(self._lines) + "\n")
 
 
 def _full_name(name: str) -> str:

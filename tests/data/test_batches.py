@@ -105,15 +105,17 @@ def test_the_order_is_the_same_on_every_machine_and_with_every_numpy():
     assert first == [1117, 27698, 9516, 8334, 7148, 2956, 6593, 25214, 11145, 19912]
 
 
-@given(st.integers(1, 200), st.integers(1, 50), st.integers(0, 3))
+@given(st.integers(1, 200), st.integers(2, 50), st.integers(0, 3))
 def test_training_sees_every_row_once_in_batches_of_about_one_size(n_rows, batch_size, seed):
     some = feeder(n_rows, batch_size, seed)
     batches = rows_of(some)
     assert sorted(flat(batches)) == list(range(n_rows))
     sizes = {len(batch) for batch in batches}
-    assert max(sizes) <= batch_size
     assert max(sizes) - min(sizes) <= 1
-    assert len(batches) == len(some) == -(-n_rows // batch_size)
+    assert len(batches) == len(some)
+    assert min(sizes) >= min(2, n_rows)  # BatchNorm cannot train on one alone
+    assert max(sizes) <= max(3, batch_size)
+    assert batch_size == 2 or len(batches) == -(-n_rows // batch_size)
 
 
 @given(st.integers(1, 40), st.integers(1, 50))

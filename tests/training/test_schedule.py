@@ -11,6 +11,7 @@ from transformers import ConvNextV2Config, ConvNextV2ForImageClassification
 
 from lensbench.config import Recipe
 from lensbench.errors import ConfigError
+from lensbench.training.module import Training
 from lensbench.training.schedule import cosine, optimizer_for
 
 
@@ -59,6 +60,16 @@ def test_without_warm_up_it_is_torchs_cosine():
 def test_the_shortest_fits_have_a_rate(n_steps, warm_up):
     for step in range(n_steps):
         assert 0 < cosine(step, n_steps, warm_up) <= 1
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "plateau", "constant"])
+@pytest.mark.parametrize("n_steps", [1, 2, 3])
+def test_the_first_step_of_the_shortest_fits_moves_weights(schedule, n_steps):
+    network = nn.Linear(4, 3)
+    training = Training(network, recipe(schedule=schedule), n_steps, seed=0)
+    made = training.configure_optimizers()
+    optimizer = made["optimizer"] if isinstance(made, dict) else made
+    assert optimizer.param_groups[0]["lr"] > 0.01 * recipe().learning_rate
 
 
 def test_all_weights_decay_unless_the_recipe_says_otherwise():

@@ -129,7 +129,9 @@ def test_timm_itself_renames_older_checkpoints(make: Make, caches: Path) -> None
         }
     path = caches / "original.safetensors"
     save_file(renamed, path)
+    outside = torch.get_rng_state()
     classifier = make("timm/test_convnext", weights=path, channels=3)
+    assert torch.equal(torch.get_rng_state(), outside)  # though timm builds a second network
     body = {k: t for k, t in network.state_dict().items() if not k.startswith("head.fc")}
     own = classifier.network.state_dict()
     assert all(torch.equal(own[k], t) for k, t in body.items())

@@ -117,7 +117,7 @@ class Feeder:
     Args:
         images: Where the batches come from.
         rows: (n,) rows of the pack.
-        batch_size: Most images per step.
+        batch_size: Most images per step; a step of training has 3 where 2 would leave 1 alone.
         shuffle_seed: For training: every epoch has a new order, that depends on this and the
             number of the epoch alone, and batches are of equal size, give or take one, since a
             last one of a few images would count as much as the others. None, for evaluation,
@@ -161,7 +161,11 @@ class Feeder:
         self._n_skipped = state["batches"] % len(self)
 
     def __len__(self) -> int:
-        return -(-len(self._rows) // self._batch_size)
+        n_batches = -(-len(self._rows) // self._batch_size)
+        if self._shuffle_seed is None:
+            return n_batches
+        # One image alone is no batch for BatchNorm, so that of batches of 2 one may have 3.
+        return max(1, min(n_batches, len(self._rows) // 2))
 
     def __iter__(self) -> Iterator[Batch]:
         first, self._n_skipped = self._n_skipped, 0

@@ -304,7 +304,7 @@ class Stopwatch:
         training = Training(
             classifier,
             work.recipe,
-            n_steps=1,
+            n_steps=max(1, work.n_images // work.recipe.batch_size),
             seed=0,
             fused=way.fused,
             compiled=way.compiled,

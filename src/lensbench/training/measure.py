@@ -96,7 +96,7 @@ def measure(
         training = Training(
             classifier,
             recipe,
-            n_steps=1,
+            n_steps=_N_IMAGES // batch_size,
             seed=0,
             fused=execution.fused,
             compiled=execution.compiled,

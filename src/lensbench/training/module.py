@@ -110,7 +110,8 @@ class Training(lightning.LightningModule):
         recipe = self.recipe
         network = getattr(self.classifier, "network", self.classifier)
         optimizer = optimizer_for(network, recipe, fused=self._fused)
-        if recipe.schedule == "one-cycle":
+        # The rate of a cycle of one step would be a 100-millionth of what was asked for.
+        if recipe.schedule == "one-cycle" and self._n_steps > 1:
             rates = [group["lr"] for group in optimizer.param_groups]
             cycle: torch.optim.lr_scheduler.LRScheduler = torch.optim.lr_scheduler.OneCycleLR(
                 optimizer, rates, total_steps=self._n_steps

@@ -63,7 +63,9 @@ def build(
     if model.weights is None and not model.pretrained:
         return classifier
     try:
-        _give_weights(classifier, candidate, name, model.weights)
+        # Libraries build a second network to convert or read a checkpoint.
+        with torch.random.fork_rng(devices=[]):
+            _give_weights(classifier, candidate, name, model.weights)
     except WeightsError as error:
         raise WeightsError(_without_weights({str(name): str(error)})) from error
     return classifier
