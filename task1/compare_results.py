@@ -1,4 +1,4 @@
-"""Compare all finished runs: the table, the comparison plots and the report."""
+"""Compare all finished runs: the table and the comparison plots."""
 
 import config
 from lens_utils import LAYOUT

@@ -79,7 +79,7 @@ def test_the_whole_way_from_simulation_to_report(lensbench, tmp_path):
         *TINY,
     )
     assert status == 0
-    assert "is the only finished run" in text
+    assert "is the only model compared" in text
     for name in ("comparison.csv", "comparison.md", "comparison_plot_test_auc.png"):
         assert str(out / name) in text
         assert (out / name).exists()

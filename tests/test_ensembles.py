@@ -330,6 +330,7 @@ def test_the_command_says_what_was_chosen_and_how_it_compares(runs, capsys):
     assert "Ensemble: mean of the calibrated probabilities of 0.5 good, 0.5 other" in out
     assert re.search("best|better than every other", out)
     assert f"record: {runs / 'Ensemble' / 'record.json'}" in out
+    assert f"`lensbench compare {runs} --out {runs}` brings the tables there up to date" in out
     assert status("ensemble", runs, "--name", "Chosen", *few) == 0
     out = capsys.readouterr().out
     assert "left out: " + str(runs / "bare" / "record.json") in out

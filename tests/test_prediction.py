@@ -108,6 +108,38 @@ def test_labels_that_the_classifier_does_not_know_are_refused(trained, tmp_path,
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_labels_of_another_test_may_come_from_a_file(trained, tmp_path, make_dataset):
+    data = make_dataset(partitions={"val": 2}, shape=(1, 32, 32))
+    lensbench.predict(trained / "runs/tiny", data, tmp_path / "folders.csv", labelled=True)
+    lines = ["id,label"]
+    for path in sorted((data / "val").rglob("*.npy")):
+        lines.append(f"{path.parent.name}-{path.name},{path.parent.name}")
+        path.rename(data / lines[-1].partition(",")[0])
+    labels = tmp_path / "labels.csv"
+    labels.write_text("\n".join(lines))
+    lensbench.predict(trained / "runs/tiny", data, tmp_path / "file.csv", labels=labels)
+    by_folders, by_file = (
+        sorted(line.split(",", 1)[1] for line in (tmp_path / name).read_text().splitlines())
+        for name in ("folders.csv", "file.csv")
+    )
+    assert by_folders == by_file
+    labels.write_text("\n".join(lines[:-1]))
+    with pytest.raises(DatasetError, match=r"no class for 1 images .* the first vort-2.npy"):
+        lensbench.predict(trained / "runs/tiny", data, tmp_path / "part.csv", labels=labels)
+    assert not (tmp_path / "part.csv").exists()
+
+
+@pytest.mark.parametrize("setting", [{"precision": "bf16-mixed"}, {"compile": "yes"}])
+def test_what_is_of_training_alone_is_refused(trained, tmp_path, setting):
+    with pytest.raises(ConfigError, match="are of training: predictions are in float32"):
+        lensbench.predict(
+            trained / "runs/tiny",
+            trained / "data",
+            tmp_path / "out.csv",
+            machine=MachineSpec(**setting),
+        )
+
+
 @pytest.mark.parametrize("part", ["validation", "test"])
 @pytest.mark.parametrize("run", ["runs/unturned", "elsewhere/Ensemble"])
 def test_records_of_runs_and_ensembles_will_do(trained, tmp_path, run, part):

@@ -304,6 +304,10 @@ def test_runs_on_other_test_images_are_kept_apart_and_that_is_said(go):
     _, said, result = go([f"two={OTHER}"], split=halved)
     assert [entry.name for entry in result.comparison.entries] == ["two"]
     assert any("not compared with the other runs" in line for line in said)
+    assert result.files is None
+    table = (go.out / "comparison.csv").read_text()
+    assert "one" in table
+    assert "two" not in table
 
 
 def test_unsound_data_stop_the_sweep_before_anything_is_trained(go):

@@ -49,7 +49,7 @@ class SweepResult:
     outcomes: tuple[JobOutcome, ...]
     comparison: Comparison
     files: ComparisonFiles | None
-    """None if no run is finished."""
+    """None if no run is finished, or if those below the folder cannot all be compared."""
     records: Path
     """The folder that `compare` and `report` take for all runs."""
 
@@ -197,7 +197,7 @@ def run(
             name the run as well, or rows (name, model, batch size); None: the contract's table.
         recipe: How to train: the name of a recipe, which is adapted to the family of each model, or
             one of your own, which is taken as it is.
-        out: Folder for records, weights, predictions, plots and the report, outside the data.
+        out: Folder for records, weights, predictions, plots and the comparison, outside the data.
         pretrained: Start from the libraries' pretrained weights.
         weights: A local `.safetensors` file to start from, for a single model.
         split: How the images are divided.
@@ -239,12 +239,13 @@ def run(
     outcomes = sweep(jobs, say)
     try:
         comparison = compare_records(find_records(Path(out), layout), judge)
+        is_whole = True
     except ComparisonError as error:
-        say(f"not compared with the other runs in {out}: {error}")
+        say(f"not compared with the other runs in {out}, whose tables stay as they are: {error}")
         records = [outcome.job.store.record for outcome in outcomes if outcome.record is not None]
-        comparison = compare_records(records, judge)
+        comparison, is_whole = compare_records(records, judge), False
     files = None
-    if comparison.entries:
+    if comparison.entries and is_whole:
         files = write_comparison(
             comparison,
             Path(out),
@@ -610,6 +611,7 @@ def predict(
     out: str | Path = "predictions.csv",
     *,
     labelled: bool = False,
+    labels: str | Path | None = None,
     test_time_augmentation: AskedViews = "auto",
     machine: MachineSpec = MachineSpec(),
     batch_size: int = 64,
@@ -625,6 +627,8 @@ def predict(
             if it is labelled, and the probability of each class.
         labelled: Whether the classes of the images are known, as in data to train on, and shall be
             written too, for `evaluate`.
+        labels: CSV file with columns id,label, for labelled images whose folders do not say their
+            class; it names all of them.
         test_time_augmentation: `d4` takes the mean over the eight flips and quarter turns of an
             image, unless the classifier was not trained on them; `auto` does so if its test did,
             `none` looks at each image once. Take `auto` for ensembles: their temperatures are made
@@ -638,8 +642,12 @@ def predict(
             the run that it was made of.
         DatasetError: There are no images, or their classes are not told, or others.
         ConfigError: There is less than one image at a time, no such way of augmentation, no room
-            for the file, or the machine lacks what was asked for.
+            for the file, or the machine lacks what was asked for, or it was of training.
     """
+    if (machine.precision, machine.memory_format, machine.compile) != ("auto",) * 3:
+        raise ConfigError(
+            "precision, order in memory and compiling are of training: predictions are in float32"
+        )
     _require_one_of(test_time_augmentation, AskedViews, "test_time_augmentation")
     _require_room(Path(out))
     from lensbench.data.sources.open import open_source
@@ -647,7 +655,11 @@ def predict(
     from lensbench.reporting.csv_table import write_probabilities_csv
 
     members, source = load_members(Path(weights)), open_source(Path(images))
-    labels = labels_of(source, members[0].classifier.classes) if labelled else None
+    known = (
+        labels_of(source, members[0].classifier.classes, Path(labels) if labels else None)
+        if labelled or labels
+        else None
+    )
     found = classify(
         members,
         source,
@@ -655,7 +667,7 @@ def predict(
         test_time_augmentation=test_time_augmentation,
         batch_size=batch_size,
     )
-    write_probabilities_csv(found.classes, found.probabilities, labels, Path(out))
+    write_probabilities_csv(found.classes, found.probabilities, known, Path(out))
     return found
 
 

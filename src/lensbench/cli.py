@@ -125,7 +125,7 @@ class How:
 
     recipe: Annotated[str, tyro.conf.arg(help=f"How to train. {_RECIPES}")] = "contract"
     out: Path = Path("runs")
-    """Folder for records, weights, predictions, plots and the report."""
+    """Folder for records, weights, predictions, plots and the comparison, outside the data."""
     pretrained: Annotated[bool, _setting(ModelSpec, "pretrained")] = True
     weights: Annotated[Path | None, _setting(ModelSpec, "weights")] = None
     seed: Annotated[int, _setting(RunConfig, "seed")] = 42
@@ -431,6 +431,8 @@ def ensemble(
         _say(f"left out: {line}")
     _say(f"{name}: {made.summary.text}")
     _say(f"record: {made.record}")
+    folder = made.record.parent.parent
+    _say(f"`lensbench compare {folder} --out {folder}` brings the tables there up to date.")
     return status
 
 
@@ -508,6 +510,7 @@ def predict(
     images: tyro.conf.Positional[Path],
     out: Path = Path("predictions.csv"),
     labelled: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    labels: Annotated[Path | None, _setting(DataSpec, "labels")] = None,
     test_time_augmentation: AskedViews = "auto",
     machine: MachineSpec = MachineSpec(),
     batch_size: int = 64,
@@ -528,6 +531,7 @@ def predict(
         images,
         out,
         labelled=labelled,
+        labels=labels,
         test_time_augmentation=test_time_augmentation,
         machine=machine,
         batch_size=batch_size,

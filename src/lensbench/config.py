@@ -105,7 +105,8 @@ class SplitSpec(Spec):
     """Parts into which kfold divides all images, whatever partitions they have."""
 
     fold: int | None = Field(default=None, ge=0)
-    """Which of them is the test, from 0; a run for each makes a cross-validation."""
+    """Which of them is the test, from 0. Each needs a folder of its own for its runs; `lensbench
+    evaluate` judges the predictions of all together."""
 
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
     """Share that becomes validation (default: 1/2 of val, 1/10 of train, 1/8 of anything else)."""

@@ -108,21 +108,27 @@ def _classifier_of(record: RunRecord, path: Path) -> Classifier:
     return load_classifier(path.parent / files["weights"])
 
 
-def labels_of(source: Source, classes: Sequence[str]) -> dict[str, str]:
-    """Return the class of each image by its name, as its folder or its stack says it.
+def labels_of(source: Source, classes: Sequence[str], labels: Path | None) -> dict[str, str]:
+    """Return the class of each image by its name, as a file, its folder or its stack says it.
 
     Raises:
-        DatasetError: The images are in no folders of classes, or not of these classes.
+        DatasetError: The images are in no folders of classes, or not of these classes; or the file
+            of labels does not fit them.
     """
-    catalogue = read_catalogue(source)
+    catalogue = read_catalogue(source, labels)
+    if catalogue.unlabelled:
+        raise DatasetError(
+            f"{labels} has no class for {len(catalogue.unlabelled)} images of {source.path}, the "
+            f"first {catalogue.unlabelled[0]}: name them, or leave them out"
+        )
     strange = sorted(set(catalogue.classes) - set(classes))
     if strange:
         raise DatasetError(
             f"{source.path} has the classes {', '.join(catalogue.classes)}, of which the "
             f"classifier does not know {', '.join(strange)}: it knows {', '.join(classes)}"
         )
-    labels = (catalogue.classes[k] for k in catalogue.labels)
-    return dict(zip(catalogue.members, labels, strict=True))
+    names = (catalogue.classes[k] for k in catalogue.labels)
+    return dict(zip(catalogue.members, names, strict=True))
 
 
 def classify(

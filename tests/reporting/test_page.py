@@ -28,7 +28,7 @@ from lensbench.evaluation.estimate import Estimate, undefined_estimate
 from lensbench.evaluation.evaluate import evaluate
 from lensbench.figures.pairwise import p_text
 from lensbench.outcome import Predictions
-from lensbench.reporting.page.charts import Figure, roc_figure
+from lensbench.reporting.page.charts import MACRO_MEAN, Figure, roc_figure
 from lensbench.reporting.page.cost_chart import cost_chart, costs_of
 from lensbench.reporting.page.errorbars import Scale, error_bar
 from lensbench.reporting.page.examples import N_SHOWN, galleries
@@ -407,6 +407,17 @@ def test_roc_curves_are_drawn_whole_and_in_their_corner():
     assert min(corner[0]["x"]) == LOWEST_FPR  # zero has no logarithm
     assert figure["layout"]["xaxis2"]["type"] == "log"
     assert figure["layout"]["yaxis2"]["range"][0] == pytest.approx(0.8)
+
+
+def test_classes_have_their_own_colours_beside_a_mean():
+    curve = ThinCurve([0.0, 1.0], [0.0, 1.0])
+    figures = [roc_figure({"no": curve, "vort": curve})]
+    figures.append(roc_figure({MACRO_MEAN: curve, "no": curve, "vort": curve}, mean=MACRO_MEAN))
+    alone, beside = (
+        {trace["name"]: trace["line"]["color"] for trace in figure["data"]} for figure in figures
+    )
+    assert beside.pop(MACRO_MEAN) not in alone.values()
+    assert beside == alone
 
 
 def test_the_cost_chart_has_a_variant_for_each_cost(comparison):

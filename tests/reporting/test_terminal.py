@@ -43,3 +43,13 @@ def test_the_level_is_the_one_that_was_asked_for(comparison):
     text = "\n".join(lines_of(replace(comparison, entries=(replace(best, auc=auc),))))
     assert "macro AUC (99.73%)" in text
     assert "accuracy (99.73%)" in text
+
+
+def test_the_verdict_tells_of_different_numbers_of_training_images(tmp_path):
+    whole, part = make_record("whole", 0.95), make_record("part", 0.9)
+    ours = part.lensbench
+    few = ours.model_copy(update={"split": ours.split.model_copy(update={"n_train": 750})})
+    said = "They were trained on 750 to 3,000 images."
+    both = make_comparison(tmp_path, whole, part.model_copy(update={"lensbench": few}))
+    assert both.verdict.endswith(said)
+    assert "trained on" not in make_comparison(tmp_path / "equal", whole, part).verdict

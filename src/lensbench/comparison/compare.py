@@ -128,7 +128,7 @@ class Comparison:
         tied = [entry.name for entry in others if entry.tied]
         result = f"{self.quantity} {best.estimate} on {self.n_test:,} test images"
         if not others:
-            return f"{best.name} is the only finished run: {result}.{self._unseen}"
+            return f"{best.name} is the only model compared: {result}.{self._unseen}"
         if not tied:
             return (
                 f"{best.name} is better than every other model here beyond {self._noise}: "
@@ -151,12 +151,21 @@ class Comparison:
     @property
     def _unseen(self) -> str:
         """What none of the tests could see."""
-        if any(len(entry.runs) > 1 for entry in self.entries):
-            return ""
-        return (
-            " Only one run of each model is known, and not how much another seed of training would "
-            "change."
-        )
+        unseen = ""
+        if all(len(entry.runs) == 1 for entry in self.entries):
+            unseen = (
+                " Only one run of each model is known, and not how much another seed of training "
+                "would change."
+            )
+        n_train = {
+            run.record.lensbench.split.n_train
+            for entry in self.entries
+            for run in entry.runs
+            if run.record.lensbench is not None and run.record.lensbench.split is not None
+        }
+        if len(n_train) > 1:
+            unseen += f" They were trained on {min(n_train):,} to {max(n_train):,} images."
+        return unseen
 
     @property
     def _what_would_tell(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lensbench.evaluation.estimate import Estimate
-from lensbench.figures.style import CYCLE
+from lensbench.figures.style import CYCLE, GREY
 from lensbench.reporting.page.thinning import LOWEST_FPR, ThinCurve, thinned
 from lensbench.runs.record import RunRecord
 
@@ -40,6 +40,9 @@ class Chart:
     variants: dict[str, Figure | None]
 
 
+MACRO_MEAN = "macro mean"
+
+
 def roc_chart(models: Mapping[str, Mapping[str, ThinCurve]]) -> Chart | None:
     """Draw the ROC curves of all models, a variant for each class; None if there are no curves.
 
@@ -57,7 +60,7 @@ def roc_chart(models: Mapping[str, Mapping[str, ThinCurve]]) -> Chart | None:
 def roc_curves(record: RunRecord) -> dict[str, ThinCurve]:
     """Return the curves of a record: their mean, if it is known, and that of each class."""
     known = record.test_results.roc_curve_data if record.test_results else {}
-    keys = {"macro": "macro mean"} | {str(k): name for k, name in enumerate(record.classes)}
+    keys = {"macro": MACRO_MEAN} | {str(k): name for k, name in enumerate(record.classes)}
     return {
         title: thinned(known[key].fpr, known[key].tpr)
         for key, title in keys.items()
@@ -65,23 +68,27 @@ def roc_curves(record: RunRecord) -> dict[str, ThinCurve]:
     }
 
 
-def roc_figure(curves: Mapping[str, ThinCurve]) -> Figure:
+def roc_figure(curves: Mapping[str, ThinCurve], mean: str | None = None) -> Figure:
     """Draw ROC curves twice: whole, and their upper part against the logarithm of the rate.
 
     The first six are drawn in colour, the others grey.
 
     Args:
         curves: By name, the most important first.
+        mean: The name of a mean of the others, which leaves them the colours that they have
+            elsewhere.
     """
     traces: list[Figure] = []
+    colours = dict(zip((name for name in curves if name != mean), CYCLE, strict=False))
     for place, (name, curve) in enumerate(curves.items()):
-        in_colour = place < len(CYCLE)
+        in_colour = name in colours or name == mean
         look = {
             "name": plain(name),
             "legendgroup": str(place),
             "mode": "lines",
             "line": {
-                "color": CYCLE[place] if in_colour else PALE,
+                "color": GREY if name == mean else colours.get(name, PALE),
+                "dash": "dash" if name == mean else "solid",
                 "width": 1.8 if in_colour else 1.1,
             },
             "hovertemplate": f"%{{y:.4f}} at %{{x:.4g}}<extra>{plain(name)}</extra>",

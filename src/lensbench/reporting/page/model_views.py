@@ -18,7 +18,7 @@ from lensbench.evaluation.metrics import METRICS
 from lensbench.evaluation.selective import risk_coverage
 from lensbench.outcome import Predictions
 from lensbench.reporting.calibrated import calibrated
-from lensbench.reporting.page.charts import Figure, roc_curves, roc_figure
+from lensbench.reporting.page.charts import MACRO_MEAN, Figure, roc_curves, roc_figure
 from lensbench.reporting.page.model_charts import (
     history_figure,
     recall_figure,
@@ -79,7 +79,7 @@ def model_view(
     record, test, classes = run.record, run.predictions, run.record.classes
     figures, curves = {}, roc_curves(record)
     if curves:
-        figures["curves"] = roc_figure(curves)
+        figures["curves"] = roc_figure(curves, mean=MACRO_MEAN)
     if record.train_losses:
         figures["history"] = history_figure(record)
     matrix = record.test_results.confusion_matrix if record.test_results else None
