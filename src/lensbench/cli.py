@@ -55,6 +55,11 @@ def _help(spec: type[BaseModel], field: str) -> str:
     return " ".join((spec.model_fields[field].description or "").split())
 
 
+def _called(name: str) -> Any:
+    """Return how a positional argument is called in help, where its type alone says too little."""
+    return tyro.conf.arg(metavar=name)
+
+
 def _or_none(annotation: Any) -> Any:
     return annotation | None
 
@@ -100,6 +105,7 @@ Split = create_model(
 """How the images are divided: `--train-fraction`, and the rest as `--split.…`."""
 
 _Path = Annotated[Path, _setting(DataSpec, "path")]
+_Weights = Annotated[tyro.conf.Positional[Path], _called("WEIGHTS")]
 _RECIPES = " ".join(f"{name}: {recipe.expected}" for name, recipe in RECIPES.items())
 
 
@@ -226,7 +232,9 @@ def _knobs(shift: Sequence[str]) -> dict[str, float]:
     return values
 
 
-def populations(name: tyro.conf.Positional[str | None] = None) -> int:
+def populations(
+    name: Annotated[tyro.conf.Positional[str | None], _called("[NAME]")] = None,
+) -> int:
     """List the populations that can be simulated, and the knobs to shift them with.
 
     Args:
@@ -493,7 +501,7 @@ def explain(
     return show_plots(*api.explain(root, table, by, judge=judge))
 
 
-def export(weights: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path]) -> int:
+def export(weights: _Weights, out: Annotated[tyro.conf.Positional[Path], _called("OUT")]) -> int:
     """Write a trained classifier as one file that other programs run, preprocessing included.
 
     Args:
@@ -506,8 +514,8 @@ def export(weights: tyro.conf.Positional[Path], out: tyro.conf.Positional[Path])
 
 
 def predict(
-    weights: tyro.conf.Positional[Path],
-    images: tyro.conf.Positional[Path],
+    weights: _Weights,
+    images: Annotated[tyro.conf.Positional[Path], _called("IMAGES")],
     out: Path = Path("predictions.csv"),
     labelled: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     labels: Annotated[Path | None, _setting(DataSpec, "labels")] = None,
@@ -544,7 +552,9 @@ def predict(
     return int(bool(found.faults))
 
 
-def models(pattern: tyro.conf.Positional[str | None] = None) -> int:
+def models(
+    pattern: Annotated[tyro.conf.Positional[str | None], _called("[PATTERN]")] = None,
+) -> int:
     """List the models of the contract, or search all libraries.
 
     Args:
