@@ -37,7 +37,7 @@ QUICK = Recipe(
     learning_rate=3e-3,
     gradient_clip=1.0,
     expected="ResNet18 from random weights has a macro AUC of 0.98 to 0.99 on the simulated "
-    "population demo (1,890 images of 64 px, two minutes on two CPU cores).",
+    "population demo (1,890 images of 64 px, two to four minutes on two CPU cores).",
 )
 
 LENSBENCH = Recipe(
