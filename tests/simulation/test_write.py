@@ -541,13 +541,13 @@ def test_threads_that_feed_a_gpu_do_not_write_over_each_other(
     tmp_path, monkeypatch, name, small_blocks
 ):
     """Their images may come at once; here they are made on the CPU."""
-    make(tmp_path / "alone" / name, 60, population=TINY)
+    make(tmp_path / "alone" / name, 20, 0, population=TINY)
     monkeypatch.setattr(write, "chosen_device", lambda _: "cuda")
     real = write.images_of
     monkeypatch.setattr(write, "images_of", lambda p, s, b, d, n: real(p, s, b, "cpu", n))
-    for trial in range(3):
+    for trial in range(2):
         place = tmp_path / str(trial)
-        make(place / name, 60, population=TINY, processes=8)
+        make(place / name, 20, 0, population=TINY, processes=8)
         assert contents(place) == contents(tmp_path / "alone")
 
 

@@ -324,7 +324,7 @@ def test_the_newer_settings_of_precision_serve_as_well(setting, precision):
 
 
 def test_clipped_gradients_have_the_norm_that_the_recipe_allows():
-    training = Training(network(), recipe(gradient_clip=0.5), 1, 0)
+    training = Training(network(), recipe(gradient_clip=0.5), 2, 0)
     for weight in training.classifier.parameters():
         weight.grad = torch.rand_like(weight)
     before = [weight.grad.clone() for weight in training.classifier.parameters()]
