@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +140,52 @@ def test_two_files_of_one_name_are_refused(files, tmp_path):
         lensbench.evaluate([files[1], tmp_path / "more" / "weak.npz"], judge=FEW)
     with pytest.raises(ConfigError, match="no predictions"):
         lensbench.evaluate([], judge=FEW)
+
+
+def test_folds_of_one_name_are_judged_as_one(tmp_path):
+    """As one file of all examples would be, whatever the order of files and classes."""
+    whole = predictions(1.0, 3)
+    whole.save(tmp_path / "whole.npz")
+    folds = []
+    for fold in range(3):
+        rows = np.arange(fold, len(whole.ids), 3)
+        part = Predictions(
+            whole.ids[rows], whole.labels[rows], whole.logits[rows], whole.classes
+        ).in_order_of_classes(CLASSES[fold:] + CLASSES[:fold])
+        folds.append(tmp_path / f"fold{fold}" / "predictions_test.npz")
+        folds[-1].parent.mkdir()
+        part.save(folds[-1])
+
+    joined = lensbench.evaluate([f"folded={fold}" for fold in folds], tmp_path / "out", judge=FEW)
+    alone = lensbench.evaluate([tmp_path / "whole.npz"], judge=FEW)
+    assert joined.entries[0].auc == alone.entries[0].auc
+    assert joined.entries[0].accuracy == alone.entries[0].accuracy
+    record = RunRecord.read(tmp_path / "out" / "folded" / "record.json")
+    assert record.model_identifier == "3 files predictions_test.npz"
+    assert len(Predictions.load(tmp_path / "out" / "folded" / "predictions_test.npz").ids) == N
+
+    together = lensbench.evaluate(
+        [*(f"folded={fold}" for fold in reversed(folds)), f"whole={tmp_path / 'whole.npz'}"],
+        judge=FEW,
+    )
+    assert together.pairs[0].difference.value == 0
+
+    with pytest.raises(
+        RecordError, match=r"'\S+' is in more than one of them; two models need two"
+    ):
+        lensbench.evaluate([f"folded={fold}" for fold in [*folds, folds[1]]], judge=FEW)
+    with pytest.raises(ConfigError, match="3 models would be called 'predictions_test'"):
+        lensbench.evaluate(folds, judge=FEW)
+    with pytest.raises(ConfigError, match="2 models would be called 'predictions_test'"):
+        lensbench.evaluate([folds[0], f"predictions_test={folds[1]}"], judge=FEW)
+
+
+def test_folds_of_other_classes_are_no_folds(tmp_path):
+    predictions(1.0, 3).save(tmp_path / "one.npz")
+    other = predictions(1.0, 3, prefix="other/")
+    replace(other, classes=("no", "sphere", "axion")).save(tmp_path / "two.npz")
+    with pytest.raises(RecordError, match="no, sphere, vort are not no, sphere, axion; two models"):
+        lensbench.evaluate([f"m={tmp_path / 'one.npz'}", f"m={tmp_path / 'two.npz'}"], judge=FEW)
 
 
 def test_a_class_without_examples_is_undefined_and_said_so(tmp_path):

@@ -370,7 +370,8 @@ def evaluate(
 
     Args:
         predictions: Files as `lensbench.runs.foreign.read_predictions` takes them, or `name=file`
-            to name the model.
+            to name the model. One that is named several times has its predictions in several files,
+            such as those of the folds of a cross-validation, and is judged on all of them.
         out: Folder for a record of each, so that `compare` and `report` can take them together
             with runs.
         labels: The labels of `.npy` files.
@@ -379,19 +380,25 @@ def evaluate(
         judge: Level of the intervals and of the ties, and resamples of the bootstrap.
 
     Raises:
-        RecordError: A file does not hold predictions, or `out` holds another run of its name.
-        ConfigError: Two models have the same name, or there is no such metric.
-        ComparisonError: They are of different examples.
+        RecordError: A file does not hold predictions, those of one model have examples in common,
+            or `out` holds another run of its name.
+        ConfigError: Two files without names would give them the same one, or there is no such
+            metric.
+        ComparisonError: The models are of different examples.
     """
     from lensbench.judging import judge_files
     from lensbench.runs.foreign import Scores
 
     _require_one_of(scores, Scores, "scores")
-    files = [_named_file(str(one)) for one in _each(predictions)]
-    if not files:
+    given = [str(one) for one in _each(predictions)]
+    if not given:
         raise ConfigError("there are no predictions to judge")
-    require_apart(name for name, _ in files)
-    _require_run_names(name for name, _ in files)
+    files: dict[str, list[Path]] = {}
+    for name, file in map(_named_file, given):
+        files.setdefault(name, []).append(file)
+    unnamed = {_named_file(one)[0] for one in given if "=" not in one}
+    require_apart(name for name, of_it in files.items() for _ in of_it if name in unnamed)
+    _require_run_names(files)
     return judge_files(
         files,
         Path(out) if out is not None else None,

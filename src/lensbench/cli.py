@@ -378,7 +378,8 @@ def evaluate(
 
     Args:
         predictions: Files, or NAME=FILE: .npz with labels and scores (and ids, classes), .npy of
-            scores, or .csv with the columns id, label and one for each class.
+            scores, or .csv with the columns id, label and one for each class. All files of one NAME
+            are judged as one, such as those of the folds of a cross-validation.
         out: Folder for a record of each, so that `compare` and `report` take them together with
             runs.
         labels: The labels of .npy files.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lensbench.comparison.candidates import find_candidates
 from lensbench.comparison.compare import Comparison, rank
 from lensbench.comparison.judged import judged_from
 from lensbench.config import JudgeSpec, Selection
+from lensbench.errors import RecordError
 from lensbench.evaluation.ensemble import fit_ensemble
 from lensbench.evaluation.estimate import undefined_silenced
 from lensbench.evaluation.evaluate import evaluate
+from lensbench.outcome import Predictions
 from lensbench.runs.compose import ensemble_record, ensemble_summary, foreign_record
 from lensbench.runs.foreign import Scores, read_predictions
 from lensbench.runs.record import EnsembleSummary
@@ -20,7 +22,7 @@ from lensbench.runs.store import RunStore
 
 
 def judge_files(
-    files: Sequence[tuple[str, Path]],
+    files: Mapping[str, Sequence[Path]],
     out: Path | None,
     *,
     labels: Path | None,
@@ -33,7 +35,8 @@ def judge_files(
     Nothing is written before all of them are judged and ranked.
 
     Args:
-        files: Name and place of each.
+        files: Those of each model by its name. Several are of different examples, such as the test
+            images of the folds of a data set, and are judged as one.
         out: Folder for the records.
         labels: The labels of `.npy` files.
         scores: What the scores are.
@@ -46,18 +49,18 @@ def judge_files(
         ComparisonError: They are of different examples.
     """
     made = []
-    for name, path in files:
-        predictions = read_predictions(path, labels, scores)
-        store = RunStore(out or path.parent, name)
+    for name, paths in files.items():
+        predictions = _read_as_one(paths, labels, scores)
+        store = RunStore(out or paths[0].parent, name)
         with undefined_silenced():
             evaluation = evaluate(predictions, judge)
         record = foreign_record(
             name,
-            source=f"file {path.name}",
+            source=_source(paths),
             evaluation=evaluation,
             file=os.path.relpath(store.predictions("test"), store.record.parent),
         )
-        made.append((store, path, record, predictions))
+        made.append((store, paths[0], record, predictions))
     comparison = rank(
         [judged_from(record, place, predictions) for _, place, record, predictions in made],
         judge,
@@ -70,6 +73,22 @@ def judge_files(
             predictions.save(store.predictions("test"))
             store.finish(record)
     return comparison
+
+
+def _read_as_one(paths: Sequence[Path], labels: Path | None, scores: Scores) -> Predictions:
+    parts = [read_predictions(path, labels, scores) for path in paths]
+    try:
+        return Predictions.joined(parts)
+    except RecordError as error:
+        raise RecordError(
+            f"{', '.join(map(str, paths))} are not parts of one model's predictions: {error}; two "
+            "models need two names"
+        ) from error
+
+
+def _source(paths: Sequence[Path]) -> str:
+    count = "file" if len(paths) == 1 else f"{len(paths)} files"
+    return f"{count} {', '.join(dict.fromkeys(path.name for path in paths))}"
 
 
 def make_ensemble(

@@ -83,6 +83,33 @@ class Predictions:
         probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
         return probabilities
 
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Put predictions of different examples together, as those of the folds of a data set.
+
+        Args:
+            parts: One or more; the first one's order of the classes is that of all.
+
+        Raises:
+            RecordError: An example is in two of them, or their classes differ.
+        """
+        classes = parts[0].classes
+        for part in parts:
+            if set(part.classes) != set(classes):
+                raise RecordError(
+                    f"the classes {', '.join(classes)} are not {', '.join(part.classes)}"
+                )
+        ids, counts = np.unique(np.concatenate([part.ids for part in parts]), return_counts=True)
+        if (counts > 1).any():
+            raise RecordError(f"example {str(ids[counts > 1][0])!r} is in more than one of them")
+        aligned = [part.in_order_of_classes(classes) for part in parts]
+        return cls(
+            np.concatenate([part.ids for part in aligned]),
+            np.concatenate([part.labels for part in aligned]),
+            np.concatenate([part.logits for part in aligned]),
+            classes,
+        )
+
     def in_order_of_ids(self) -> Predictions:
         """Return the same predictions, sorted by id, so that those of two models stand in line."""
         order = np.argsort(self.ids, kind="stable")
