@@ -43,6 +43,14 @@ def test_nothing_heavy_is_loaded_at_import(module):
     assert loaded_by(f"import {module}") & heavy == set()
 
 
+def test_the_package_can_be_run(tmp_path):
+    command = [sys.executable, "-m", "lensbench", "verify", str(tmp_path / "nowhere")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("lensbench: ")
+    assert "nowhere" in done.stderr
+
+
 def test_comparing_and_plotting_need_no_torch(shared, tmp_path):
     (record,) = (shared / "reference/seed_results").glob("*ResNet18.json")
     code = f"import lensbench; lensbench.compare([{str(record)!r}], {str(tmp_path)!r})"

@@ -194,7 +194,7 @@ def simulate(
         n_val: Images of each class in val.
         seed: The same seed gives the same images.
         shift: Knobs to turn, as KNOB=VALUE; `lensbench populations` lists them.
-        processes: How many work at once (default: as many as there are cores and enough to do).
+        processes: How many work at once; None is as many as there are cores and enough to do.
         device: Where to compute; auto takes a GPU if there is one.
         preview: Make no data set, but draw pictures into the folder: the first images of each
             class with their parameters, and two lenses taken apart.
@@ -309,7 +309,7 @@ def train(
 
     Args:
         model: Its name; `lensbench models` lists them.
-        name: Name of the run in files and tables (default: the model's).
+        name: Name of the run in files and tables; None is the model's.
     """
     return how.run(data, [f"{name}={model}" if name else model], group)
 
@@ -323,7 +323,7 @@ def compare(
 
     Args:
         paths: Result records, or folders that hold some.
-        out: Folder for the tables and the plots (default: print only).
+        out: Folder for the tables and the plots; None only prints.
     """
     return show_comparison(*api.compare(paths, out, metric=judging.metric, judge=judging.judge))
 
@@ -421,7 +421,7 @@ def ensemble(
         select: all weights them equally; greedy takes, with replacement, whatever lowers the log
             loss on the validation images most.
         name: Name of the ensemble in files and tables.
-        out: Folder that gets the folder of the ensemble (default: the first of the runs).
+        out: Folder that gets the folder of the ensemble; None is the first of the runs.
     """
     from lensbench.reporting.terminal import members_table
 
@@ -458,7 +458,7 @@ def time(
 
     Args:
         runs: Folder of runs; the result is kept there as costs.json, where `report` finds it.
-        batch_size: Images per step, of all models (default: that of each run).
+        batch_size: Images per step, of all models; None is that of each run.
         n_repeats: How often each speed is measured in each round.
         n_rounds: How often each model has its turn.
     """

@@ -81,7 +81,7 @@ class DataSpec(Spec):
     """Findings of the audit that shall not stop training; the record keeps them."""
 
     cache: Path | None = None
-    """Where packed images are kept between runs (default: the user's cache folder)."""
+    """Where packed images are kept between runs; None is the user's cache folder."""
 
     @field_validator("value_range")
     @classmethod
@@ -96,7 +96,7 @@ class SplitSpec(Spec):
     """How the images are divided into training, validation and test."""
 
     convention: SplitConvention | None = None
-    """halved, sealed, given, stratified, kfold or csv (default: the recipe's, or what fits)."""
+    """halved, sealed, given, stratified, kfold or csv; None is the recipe's, or what fits."""
 
     file: Path | None = None
     """CSV with the columns id and part: train, validation, test or unused for every image."""
@@ -109,7 +109,7 @@ class SplitSpec(Spec):
     evaluate` judges the predictions of all together."""
 
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
-    """Share that becomes validation (default: 1/2 of val, 1/10 of train, 1/8 of anything else)."""
+    """Share that becomes validation; None is 1/2 of val, 1/10 of train, 1/8 of anything else."""
 
     test_fraction: float = Field(default=0.125, gt=0, lt=1)
     """Share of everything that becomes the test set, where the data have none of their own."""
@@ -323,7 +323,7 @@ class MachineSpec(Spec):
     and more, and keeps it where the fit wins that time back."""
 
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads (default: torch's own choice)."""
+    """CPU threads; None is torch's own choice."""
 
 
 SUPERSEDED = "superseded"
@@ -362,8 +362,8 @@ class RunConfig(Spec):
     """The name of the run in files, tables and plots; the contract calls it model_desc."""
 
     group: str | None = None
-    """Name under which runs that differ in their seed alone are ranked as one model (default: the
-    run's own)."""
+    """Name under which runs that differ in their seed alone are ranked as one model; None is the
+    run's own."""
 
     data: DataSpec
     model: ModelSpec
