@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import zipfile
 from dataclasses import replace
@@ -257,6 +258,31 @@ def test_no_images_at_a_time_are_refused(trained, tmp_path):
             batch_size=0,
         )
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_stack_needs_no_labels(trained, tmp_path):
+    images = np.stack([np.load(trained / f"data/val/no/{i}.npy") for i in range(8)])
+    np.savez(tmp_path / "new.npz", images=images, ids=[f"field{i}" for i in range(8)])
+    weights = trained / "runs/tiny/weights.safetensors"
+    found = lensbench.predict(weights, tmp_path / "new.npz", tmp_path / "out.csv")
+    lensbench.predict(weights, trained / "data/val/no", tmp_path / "files.csv")
+    expected = read(tmp_path / "files.csv")
+    assert not found.faults
+    assert {name.replace("field", ""): row for name, row in read(tmp_path / "out.csv").items()} == (
+        expected
+    )
+    with pytest.raises(lensbench.LensbenchError, match="no images with labels"):
+        lensbench.predict(weights, tmp_path / "new.npz", tmp_path / "out.csv", labelled=True)
+
+
+def test_a_name_that_no_table_can_hold_is_refused_before_the_work(trained, tmp_path, monkeypatch):
+    (tmp_path / "survey").mkdir()
+    shutil.copy(trained / "data/val/no/0.npy", os.fsencode(tmp_path / "survey") + b"/caf\xe9.npy")
+    monkeypatch.setattr(prediction, "views", lambda *_: pytest.fail("classified"))
+    with pytest.raises(lensbench.LensbenchError, match="is no UTF-8"):
+        lensbench.predict(
+            trained / "runs/tiny/weights.safetensors", tmp_path / "survey", tmp_path / "out.csv"
+        )
 
 
 def test_nothing_to_classify_is_an_error(trained, tmp_path):

@@ -271,11 +271,12 @@ def verify(data: tyro.conf.Positional[_Path], which: _Which, json: Path | None =
         first = "\n".join(map(escape, finding.ids[:3]))
         table.add_row(finding.severity, finding.code, escape(finding.message), first)
     counts = ", ".join(f"{n:,} {name}" for name, n in audit.classes.items())
+    size = f" of {' x '.join(map(str, audit.image_shape))}" if audit.image_shape else ""
     if audit.findings:
         Console().print(table)
     n_errors = sum(finding.severity == "error" for finding in audit.findings)
     _say(
-        f"{audit.n_images:,} images ({counts}): {n_errors} errors, "
+        f"{audit.n_images:,} images ({counts}){size}: {n_errors} errors, "
         f"{len(audit.findings) - n_errors} warnings; "
         + ("fit for training" if audit.is_sound else "not fit for training")
     )

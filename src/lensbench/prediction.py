@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from lensbench.config import AskedViews, MachineSpec
-from lensbench.data.catalogue import read_catalogue
-from lensbench.data.formats.decode import suffix_of
+from lensbench.data.catalogue import images_among, read_catalogue
 from lensbench.data.formats.fault import ImageFault
 from lensbench.data.sources.source import Source
 from lensbench.data.survey import read_image
@@ -152,7 +151,7 @@ def classify(
         batch_size: Images at a time.
 
     Raises:
-        DatasetError: There are no images.
+        DatasetError: There are no images, or one has a name that no table could hold.
         ConfigError: There is less than one image at a time, or the machine lacks what was asked
             for.
         RecordError: Members are of different classes or shapes of images.
@@ -166,9 +165,7 @@ def classify(
             )
     if batch_size < 1:
         raise ConfigError(f"1 image or more at a time, not {batch_size}")
-    names = [name for name in source.names() if suffix_of(name)]
-    if not names:
-        raise DatasetError(f"{source.path}: no images found")
+    names = images_among(source.names(), source.path)
     found: dict[str, NDArray[np.float64]] = {}
     faults: dict[str, str] = {}
     images = _usable(source, names, shape, faults)

@@ -126,6 +126,36 @@ def test_an_empty_class_is_warned_of_also_where_a_pack_was_there_before(sound):
     assert finding.ids == ("train/axion",)
 
 
+def test_two_classes_that_link_to_one_place_are_warned_of(sound, tmp_path):
+    for part in ("train", "val"):
+        (sound / part / "sphere").rename(tmp_path / f"S{part}")
+        shutil.rmtree(sound / part / "vort")
+        for name in ("sphere", "vort"):
+            (sound / part / name).symlink_to(tmp_path / f"S{part}")
+    (finding,) = findings(sound)
+    assert (finding.code, finding.severity) == ("empty-folder", "warning")
+    assert finding.ids == ("train/vort", "val/vort")
+    assert "or are links to folders that have other names here" in finding.message
+
+
+@pytest.mark.parametrize("parts", [("val",), ("train",), ("val", "test")])
+def test_data_that_no_recipe_divides_are_warned_of(sound, parts):
+    if "test" in parts:
+        shutil.copytree(sound / "train", sound / "test")
+        for file in (sound / "test").rglob("*.npy"):
+            change(file, lambda image: image[:, ::-1] * np.linspace(0.5, 1, 64) ** 2)
+    for other in {"train", "val"} - set(parts):
+        shutil.rmtree(sound / other)
+    codes = {finding.code: finding for finding in findings(sound)}
+    assert codes["no-split"].severity == "warning"
+    assert f"data that have {' and '.join(sorted(parts))} alone" in codes["no-split"].message
+    assert "--split.fold" in codes["no-split"].message
+
+
+def test_the_size_of_the_images_is_told(sound):
+    assert verify(DataSpec(path=sound, cache=sound.parent / "cache")).image_shape == (1, 64, 64)
+
+
 def test_all_copies_of_a_picture_are_named_together(sound):
     image = np.load(sound / "train/no/1.npy")
     for i, copy in ((2, image[:, ::-1]), (3, image), (4, np.rot90(image, axes=(1, 2)))):

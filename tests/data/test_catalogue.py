@@ -245,6 +245,6 @@ def test_spaces_around_the_columns_of_a_file_of_labels_do_not_matter(unsorted, t
 
 def test_a_file_of_labels_that_cannot_be_read_is_named(unsorted, tmp_path):
     (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00")
-    for name in ("labels.csv", "gone.csv"):
-        with pytest.raises(DatasetError, match=f"{name}: cannot be read as CSV"):
+    for name, reason in {"labels.csv": "cannot be read as CSV", "gone.csv": "No such file"}.items():
+        with pytest.raises(DatasetError, match=f"{name}: {reason}"):
             catalogue(unsorted, tmp_path / name)

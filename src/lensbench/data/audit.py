@@ -20,11 +20,13 @@ from lensbench.data.formats.decode import SUFFIXES, suffix_of
 from lensbench.data.near_duplicates import FALSE_ALARMS
 from lensbench.data.signature import MIN_SIDE
 from lensbench.data.sources.source import Source
+from lensbench.data.split import WITHOUT_CONVENTION, fitting_convention
 from lensbench.data.survey import STATISTICS, ImageFacts, survey
 from lensbench.data.writer import PackWriter
 
 _IMBALANCE = 1.5
 _RARE = 5
+_N_ENDINGS = 5
 _ABSENT = "(absent)"
 _FALSE_ALARM = 1e-3
 """Chance that a sound data set is suspected by a test of significance, all its tests together."""
@@ -40,6 +42,7 @@ class AuditedImages:
         groups: (N,) int64; rows that are copies of each other share a number, the smallest.
         findings: What is wrong, errors first.
         dtype: How the pixels were stored.
+        shape: (C, H, W) of most images; None if none could be read.
     """
 
     catalogue: Catalogue
@@ -47,6 +50,7 @@ class AuditedImages:
     groups: NDArray[np.int64]
     findings: tuple[Finding, ...]
     dtype: Kind
+    shape: tuple[int, ...] | None
 
 
 def read_and_audit(spec: DataSpec, source: Source, folder: Path) -> AuditedImages:
@@ -69,6 +73,7 @@ def read_and_audit(spec: DataSpec, source: Source, folder: Path) -> AuditedImage
         groups=copies.near,
         findings=find(catalogue, facts, copies, spec.value_range),
         dtype=writer.close(),
+        shape=next(iter(_shapes(facts)), None),
     )
 
 
@@ -88,6 +93,7 @@ def find(
         *_telling_headers(catalogue, facts),
         *_shifts(catalogue, facts),
         *_left_out(catalogue),
+        *_undivided(catalogue),
     ]
     return tuple(sorted(findings, key=lambda finding: (finding.severity, finding.code)))
 
@@ -106,14 +112,20 @@ def _faults(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterator[Findi
         )
 
 
-def _odd_shapes(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def _shapes(facts: Sequence[ImageFacts]) -> list[tuple[int, ...]]:
+    """Return the shapes of all images, the most frequent first."""
     shapes = Counter(fact.shape for fact in facts if fact.fault is None)
+    return [shape for shape, _ in shapes.most_common()]
+
+
+def _odd_shapes(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+    shapes = _shapes(facts)
     if len(shapes) > 1:
-        (usual, _), *odd = shapes.most_common()
+        usual, *odd = shapes
         yield Finding(
             code="shapes-differ",
             severity="error",
-            message=f"most images are {usual}, others {', '.join(str(shape) for shape, _ in odd)}",
+            message=f"most images are {usual}, others {', '.join(map(str, odd))}",
             ids=tuple(
                 name
                 for name, fact in zip(catalogue.ids, facts, strict=True)
@@ -320,6 +332,21 @@ def _shifts(catalogue: Catalogue, facts: Sequence[ImageFacts]) -> Iterator[Findi
                     )
 
 
+def _undivided(catalogue: Catalogue) -> Iterator[Finding]:
+    if fitting_convention(set(catalogue.partitions)) is None:
+        found = " and ".join(sorted(set(catalogue.partitions)))
+        yield Finding(
+            code="no-split",
+            severity="warning",
+            message=f"no recipe has a split for data that have {found} alone: {WITHOUT_CONVENTION}",
+        )
+
+
+def _ending(name: str) -> str:
+    """Return how a name ends, from the first dot of its last two: `.fits.bz2`."""
+    return "".join(PurePosixPath(name).suffixes[-2:]) or PurePosixPath(name).name
+
+
 def _left_out(catalogue: Catalogue) -> Iterator[Finding]:
     listed = (*catalogue.members, *catalogue.unlabelled)
     folders = {PurePosixPath(name).parent for name in listed}
@@ -329,7 +356,8 @@ def _left_out(catalogue: Catalogue) -> Iterator[Finding]:
         yield Finding(
             code="ignored-files",
             severity="warning",
-            message=f"{len(beside)} files are no images",
+            message=f"{len(beside)} files are of no format that is read "
+            f"({', '.join(sorted({_ending(name) for name in beside})[:_N_ENDINGS])})",
             ids=tuple(beside),
         )
     if apart:
@@ -346,7 +374,8 @@ def _left_out(catalogue: Catalogue) -> Iterator[Finding]:
         yield Finding(
             code="empty-folder",
             severity="warning",
-            message=f"{len(catalogue.empty)} folders beside those of the classes are empty",
+            message=f"{len(catalogue.empty)} folders beside those of the classes are empty, or "
+            "are links to folders that have other names here",
             ids=catalogue.empty,
         )
     if catalogue.unlabelled:

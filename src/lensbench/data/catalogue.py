@@ -16,19 +16,9 @@ from numpy.typing import NDArray
 
 from lensbench.config import UNFINISHED, is_text
 from lensbench.data.formats.decode import SUFFIXES, suffix_of
-from lensbench.data.sources.source import Source, interrupted
+from lensbench.data.sources.source import PARTITIONS, Source, interrupted
 from lensbench.data.table import read_ids_and
 from lensbench.errors import DatasetError
-
-PARTITIONS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -80,6 +70,27 @@ class _Place(NamedTuple):
     member: str
 
 
+def images_among(names: Iterable[str], path: Path) -> list[str]:
+    """Return the names of those files that are images, in their order.
+
+    Raises:
+        DatasetError: There are none, or one has a name that is no UTF-8.
+    """
+    names = list(names)
+    images = [name for name in names if suffix_of(name)]
+    if not images:
+        raise DatasetError(
+            f"{path}: no images found among {len(names)} files; "
+            f"looked for {', '.join(sorted(SUFFIXES))}. An archive is read where it lies: name it"
+        )
+    for name in images:
+        if not is_text(name):
+            raise DatasetError(
+                f"{path}: the name {name!r} is no UTF-8, which no list could hold; rename it"
+            )
+    return images
+
+
 def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
     """List the images of a source without reading them.
 
@@ -102,18 +113,8 @@ def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
     for name in names:
         if posixpath.basename(name) == UNFINISHED:
             raise interrupted(source.path / posixpath.dirname(name))
-    images = [name for name in names if suffix_of(name)]
+    images = images_among(names, source.path)
     others = [name for name in names if not suffix_of(name)]
-    if not images:
-        raise DatasetError(
-            f"{source.path}: no images found among {len(names)} files; "
-            f"looked for {', '.join(sorted(SUFFIXES))}. An archive is read where it lies: name it"
-        )
-    for name in images:
-        if not is_text(name):
-            raise DatasetError(
-                f"{source.path}: the name {name!r} is no UTF-8, which no list could hold; rename it"
-            )
     if labels is None:
         places = _by_folders(source.path, images)
         ignored, empty = _in_class_folders(places, others, source.empty_folders())
@@ -123,9 +124,11 @@ def read_catalogue(source: Source, labels: Path | None = None) -> Catalogue:
     places.sort(key=lambda place: place.id)
     for name, n in Counter(place.id for place in places).items():
         if n > 1:
+            alike = ", ".join(repr(place.member) for place in places if place.id == name)
             raise DatasetError(
-                f"{source.path}: {n} files would both be {name}; folders such as val and "
-                "validation mean the same partition: keep one"
+                f"{source.path}: {n} files would both be {name}: {alike}. Folders such as val and "
+                "validation mean the same partition, and an accent is the same however it is "
+                "stored: keep one"
             )
     classes = tuple(sorted({place.label for place in places}))
     _require_all_classes(source.path, classes, places)
@@ -203,7 +206,8 @@ def _by_folders(path: Path, images: Sequence[str]) -> list[_Place]:
         if place is None:
             raise DatasetError(
                 f"{path}: {member} lies in no class folder; expected {{train,val}}/{{class}}/ or "
-                "{class}/ folders with the images in them, or a CSV file with --labels"
+                "{class}/ folders with the images in them, or a CSV file with --labels (no class "
+                f"can be called {', '.join(PARTITIONS)})"
             )
         places.append(place)
     _require_one_root(path, places)

@@ -42,6 +42,8 @@ class Audit(BaseModel):
     n_images: int
     classes: dict[str, int]
     """Images of each class."""
+    image_shape: tuple[int, ...] | None
+    """Channels, height and width of most images; none if no image could be read."""
     findings: tuple[Finding, ...]
 
     @property

@@ -167,6 +167,7 @@ def verify(spec: DataSpec) -> Audit:
         path=spec.path,
         n_images=len(images.catalogue),
         classes=dict(zip(images.catalogue.classes, counts, strict=True)),
+        image_shape=images.shape,
         findings=images.findings,
     )
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -150,6 +150,21 @@ _NEEDS: dict[SplitConvention, Callable[[set[str]], bool]] = {
 }
 
 
+WITHOUT_CONVENTION = (
+    "give them train and val folders, or neither, or say how to divide them (--split.file, "
+    "--split.fold)"
+)
+"""What to do with data whose partitions no convention divides."""
+
+
+def fitting_convention(
+    partitions: Collection[str], default: DefaultSplit = "sealed"
+) -> DefaultSplit | None:
+    """Return the first convention, the default before all others, that takes these partitions."""
+    candidates: tuple[DefaultSplit, ...] = (default, "given", "sealed", "stratified")
+    return next((name for name in candidates if _NEEDS[name](set(partitions))), None)
+
+
 def _choose(catalogue: Catalogue, spec: SplitSpec, default: DefaultSplit) -> SplitConvention:
     """Return what is asked for, else the default, else what the data's own partitions call for."""
     if spec.file is not None:
@@ -157,12 +172,11 @@ def _choose(catalogue: Catalogue, spec: SplitSpec, default: DefaultSplit) -> Spl
     if spec.fold is not None:
         return "kfold"
     partitions = set(catalogue.partitions)
-    candidates: tuple[SplitConvention, ...] = (default, "given", "sealed", "stratified")
-    fitting = next((name for name in candidates if _NEEDS[name](partitions)), None)
+    fitting = fitting_convention(partitions, default)
     convention = spec.convention or fitting
     if convention is None or not _NEEDS[convention](partitions):
         found = ", ".join(sorted(partitions)) or "no partitions"
-        way_out = f"{fitting!r} does" if fitting else "give them train and val folders, or neither"
+        way_out = f"{fitting!r} does" if fitting else WITHOUT_CONVENTION
         raise DatasetError(
             f"{catalogue.path}: the split {convention or default!r} does not fit these "
             f"data, which have {found}; {way_out}"

@@ -29,8 +29,15 @@ def read_ids_and(column: str, file: Path) -> list[tuple[str, str]]:
                     f"{file}: the first line must name the columns id and {column}, separated by "
                     f"commas; it names {', '.join(columns) or 'none'}"
                 )
+            if columns.count("id") > 1 or columns.count(column) > 1:
+                raise DatasetError(
+                    f"{file}: more than one column is called id or {column}; the first line names "
+                    f"{', '.join(columns)}: keep one of each"
+                )
             return [
                 (unicodedata.normalize("NFC", line["id"]), line[column].strip()) for line in table
             ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise DatasetError(f"{file}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{file}: cannot be read as CSV in UTF-8 ({error})") from error

@@ -145,6 +145,10 @@ def rgba(alpha: int) -> np.ndarray:
             (files.fits_file(fits.PrimaryHDU(IMAGE), plane), "x.fits", "ambiguous")
             for plane in (
                 fits.ImageHDU(IMAGE, name="wht"),
+                fits.ImageHDU(IMAGE, name="NOISE_MAP"),
+                fits.ImageHDU(IMAGE, name="PSF"),
+                fits.ImageHDU(IMAGE, name="ERR_G"),
+                fits.ImageHDU(IMAGE, name="rms-2"),
                 fits.ImageHDU(IMAGE, name="VARIANCE"),
                 fits.ImageHDU(NOISE[:6, :5]),  # of another BITPIX
                 fits.CompImageHDU(NOISE[:6, :5]),

@@ -9,6 +9,7 @@ import tarfile
 import time
 import tracemalloc
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -164,6 +165,7 @@ def test_links_to_folders_are_followed_once_and_files_keep_their_own_names(tmp_p
     (path / "a-loop").symlink_to(path)
     (path / "a-name").symlink_to(path / "train")
     assert open_source(path).names() == sorted([*SEEN, "a-link/x.npy"])
+    assert set(open_source(path).empty_folders()) >= {"b-link", "a-loop", "a-name"}
 
 
 def test_a_folder_lists_broken_links_but_no_pipes(tmp_path):
@@ -217,6 +219,15 @@ def zip_info(name: str, mode: int) -> zipfile.ZipInfo:
     member = zipfile.ZipInfo(name)
     member.external_attr = mode << 16
     return member
+
+
+def test_names_that_zip_packs_on_linux_are_utf8(tmp_path):
+    """Info-ZIP does not set the flag for it."""
+    path = write_zip(tmp_path / "x.zip", ("sph__re/1.npy", b"1"), ("no/1.npy", b"2"))
+    path.write_bytes(path.read_bytes().replace(b"sph__re", "sphère".encode()))
+    assert everything(path) == {"sphère/1.npy": b"1", "no/1.npy": b"2"}
+    path.write_bytes(path.read_bytes().replace("sphère".encode(), b"sph\x8a_re"))
+    assert everything(path) == {"sphè_re/1.npy": b"1", "no/1.npy": b"2"}  # cp437
 
 
 HOSTILE_NAMES = ["/etc/passwd", "../up", "a/../../up", "a\\b", "C:/x", "c:x", ".."]
@@ -536,6 +547,77 @@ class TestEveryStack:
         with pytest.raises(DatasetError, match=message):
             open_source(path).names()
 
+    @pytest.mark.parametrize(
+        ("train", "val", "test"),
+        [
+            ("train_", "val_", "test_"),
+            ("training_", "validation_", "testing_"),
+            ("train/", "valid/", "test/"),
+        ],
+    )
+    def test_has_partitions_of_every_spelling(self, name, train, val, test, tmp_path):
+        arrays = {}
+        for number, prefix in enumerate((train, val, test)):
+            arrays |= {f"{prefix}images": IMAGES[number::3], f"{prefix}y": ["no", "vort"] * 2}
+        found = open_source(stack(tmp_path / name, **arrays)).names()
+        assert Counter(map(os.path.dirname, found)) == {
+            f"{part}/{label}": 2 for part in ("train", "val", "test") for label in ("no", "vort")
+        }
+
+    @pytest.mark.parametrize(
+        ("more", "message"),
+        [
+            (
+                {"test_images": IMAGES},
+                "test_images has no test_labels or test_y beside it, and wou",
+            ),
+            ({"test_images": IMAGES, "test_label": TEXTS}, "test_images has no test_labels or"),
+            ({"test_labels": TEXTS}, "test_labels has no test_images or test_x beside it"),
+            ({"dev_images": IMAGES, "dev_labels": TEXTS}, "dev_images belongs to no partition"),
+            ({"dev_x": IMAGES, "dev_y": TEXTS}, "dev_x belongs to no partition that is known"),
+        ],
+    )
+    def test_loses_no_images(self, name, more, message, tmp_path):
+        path = stack(tmp_path / name, train_x=IMAGES, train_y=TEXTS, **more)
+        with pytest.raises(DatasetError, match=message):
+            open_source(path).names()
+
+    def test_may_hold_other_arrays(self, name, tmp_path):
+        others = {"centre_x": DIVISORS, "centre_y": DIVISORS, "psf_images": IMAGES}
+        path = stack(tmp_path / name, images=IMAGES, labels=TEXTS, **others)
+        assert len(open_source(path).names()) == 12
+
+    def test_names_classes_once_and_perhaps_for_each_partition(self, name, tmp_path):
+        arrays = {
+            f"{part}_{kind}": one
+            for part in ("train", "val")
+            for kind, one in {"images": IMAGES, "labels": NUMBERS}.items()
+        }
+        path = stack(
+            tmp_path / name,
+            **arrays,
+            classes=["no", "sphere", "vort"],
+            val_classes=["vort", "no", "sphere"],
+        )
+        found = images_of(path)
+        np.testing.assert_array_equal(found["train/no/00.npy"], IMAGES[0])
+        np.testing.assert_array_equal(found["val/vort/00.npy"], IMAGES[0])
+        path = stack(tmp_path / f"2{name}", **arrays, classes=["no", "no", "vort"])
+        with pytest.raises(DatasetError, match="classes names a class twice: no, no, vort"):
+            open_source(path).names()
+
+    def test_without_labels_is_for_who_needs_none(self, name, tmp_path):
+        path = stack(
+            tmp_path / name, images=IMAGES, test_x=IMAGES, test_ids=[f"a{i}" for i in range(12)]
+        )
+        with pytest.raises(DatasetError, match="no images with labels"):
+            open_source(path).names()
+        alone = stack(tmp_path / f"2{name}", images=IMAGES)
+        source = open_source(alone, labelled=False)
+        assert source.names() == [f"{i:02}.npy" for i in range(12)]
+        ((_, load),) = source.contents(["07.npy"])
+        np.testing.assert_array_equal(np.load(io.BytesIO(load())), IMAGES[7])
+
     def test_that_is_damaged_is_refused(self, name, tmp_path):
         path = stack(tmp_path / name, x=IMAGES, y=TEXTS)
         content = path.read_bytes()
@@ -545,13 +627,14 @@ class TestEveryStack:
                 everything(path)
 
 
-def test_hdf5_groups_are_partitions_and_other_files_are_left_alone(tmp_path):
+def test_links_to_other_hdf5_files_are_left_alone(tmp_path):
     path = stack(
         tmp_path / "x.h5", **{"train/images": IMAGES, "train/labels": NUMBERS, "test/x": IMAGES}
     )
     with h5py.File(path, "a") as file:
         file["test/y"] = h5py.ExternalLink("elsewhere.h5", "y")
-    assert set(map(os.path.dirname, open_source(path).names())) == {"train/0", "train/1", "train/2"}
+    with pytest.raises(DatasetError, match="test/x has no test/labels or test/y beside it"):
+        open_source(path).names()
     with h5py.File(path, "a") as file:
         del file["test/y"]
         file.create_dataset("test/y", (12,), "u1", external=[("/dev/zero", 0, 12)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import re
 import warnings
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -22,11 +23,15 @@ _CODECS = frozenset({"RICE_1", "GZIP_1", "GZIP_2", "NOCOMPRESS"})
 _GZIPPED = {"GZIP_1": ("COMPRESSED_DATA",), "GZIP_2": ("COMPRESSED_DATA",)}
 _PROSE = frozenset({"COMMENT", "HISTORY"})
 _NO_KEYWORDS = frozenset({"", "END"})
-_NO_BANDS = frozenset(
-    {"MASK", "MSK", "DQ", "CTX", "ERR", "ERROR", "UNCERT", "VAR", "VARIANCE", "IVAR"}
-    | {"WHT", "WGT", "WEIGHT"}
+_NO_BANDS = re.compile(
+    r"MA?SK|DQ|CTX|FLA?GS?|BPM|QUALITY|SEG(MENTATION|MAP)?"
+    r"|ERR(OR)?S?|UNCERT(AINTY)?|RMS|SIGMA|STD(DEV)?|STAT|NOISE(MAP)?"
+    r"|VAR(IANCE)?|I?VAR|INVVAR|IVM|WHT|WGT|WEIGHTS?"
+    r"|PSF(IMAGE|MODEL)?|SKY|BKG|BACKGROUND|MODEL|RESIDUALS?|CON|COVERAGE|EXP(OSURE|MAP)?"
 )
-"""What surveys call the planes of masks, errors and weights that go with an image."""
+"""Words in the names of planes that go with an image: masks, errors, weights, what was modelled."""
+
+_BETWEEN_WORDS = re.compile(r"[^A-Z]+")
 
 
 def read_fits_gz(content: bytes) -> Decoded:
@@ -57,7 +62,8 @@ def read_fits(content: bytes) -> Decoded:
     from astropy.io import fits
 
     if not content.startswith(b"SIMPLE  ="):
-        raise ImageFault("unreadable", "no FITS file")
+        gzipped = " but a gzipped file: name it .fits.gz" if content.startswith(b"\x1f\x8b") else ""
+        raise ImageFault("unreadable", f"no FITS file{gzipped}")
     with (
         warnings.catch_warnings(action="ignore"),  # what astropy only warns of is checked below
         fits.open(io.BytesIO(content), memmap=False, disable_image_compression=True) as stored,
@@ -151,12 +157,16 @@ def _images(hdus: fits.HDUList) -> list[fits.ImageHDU]:
             "one shape",
         )
     kinds = {hdu.header["BITPIX"] for hdu in images}
-    if len(images) > 1 and (len(kinds) > 1 or _NO_BANDS.intersection(hdu.name for hdu in images)):
+    if len(images) > 1 and (len(kinds) > 1 or any(_is_no_band(hdu.name) for hdu in images)):
         raise ImageFault(
             "ambiguous",
             f"its HDUs are {_listed(hdus)}, not all of them bands; call the image SCI (EXTNAME)",
         )
     return images
+
+
+def _is_no_band(name: str) -> bool:
+    return any(map(_NO_BANDS.fullmatch, _BETWEEN_WORDS.split(name.upper())))
 
 
 def _listed(hdus: fits.HDUList) -> str:

@@ -27,6 +27,5 @@ def require_bounded(member: zipfile.ZipInfo) -> None:
     """
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise zipfile.BadZipFile(
-            f"{member.filename} is compressed by method {member.compress_type}; "
-            "only deflate is read"
+            f"compressed by method {member.compress_type}; only deflate is read"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -26,6 +27,7 @@ _MAX_TOTAL_BYTES, _MAX_RATIO = 2**30, 200
 """An archive that inflates to more than both is a bomb: images are seldom packed tenfold."""
 
 _MAX_HEADER_BYTES = 2**20
+_UTF8_FLAG = 0x800
 
 _ZIP_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06")
 
@@ -96,7 +98,7 @@ class ZipSource(_Archive):
 
     def _load(self, member: _Member) -> bytes:
         try:
-            return read_member(self._archive, self._archive.getinfo(member.name))
+            return read_member(self._archive, self._infos[member.name])
         except _ZIP_DAMAGE as error:
             raise DatasetError(f"{self.path}: {member.name}: {error}") from error
 
@@ -106,6 +108,10 @@ class ZipSource(_Archive):
             return zipfile.ZipFile(self.path)
         except (*_ZIP_DAMAGE, NotImplementedError) as error:
             raise DatasetError(f"{self.path}: no readable zip archive: {error}") from error
+
+    @cached_property
+    def _infos(self) -> dict[str, zipfile.ZipInfo]:
+        return {_zip_name(member): member for member in self._archive.infolist()}
 
     @cached_property
     def _members(self) -> dict[str, _Member]:
@@ -216,7 +222,20 @@ def _zip_member(member: zipfile.ZipInfo) -> _Member:
         require_bounded(member)
     except zipfile.BadZipFile as error:
         oddity = str(error)
-    return _Member(member.filename, member.file_size, member.header_offset, oddity, member.is_dir())
+    return _Member(
+        _zip_name(member), member.file_size, member.header_offset, oddity, member.is_dir()
+    )
+
+
+def _zip_name(member: zipfile.ZipInfo) -> str:
+    """Return the name of a member as it was packed.
+
+    Info-ZIP's `zip` writes UTF-8 without the flag that says so, and zipfile takes it for cp437.
+    """
+    if not member.flag_bits & _UTF8_FLAG:
+        with contextlib.suppress(UnicodeError):
+            return member.filename.encode("cp437").decode()
+    return member.filename
 
 
 def _tar_member(member: tarfile.TarInfo) -> _Member:

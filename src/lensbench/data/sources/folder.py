@@ -31,7 +31,7 @@ _UNREADABLE = _State(0, 0, 0)  # a broken link, say; reading it will tell
 
 
 class FolderSource:
-    """The regular files below a folder, listed once; links to folders are followed once.
+    """The regular files below a folder, listed once, as are folders with several names, by links.
 
     Hidden files and folders do not count: systems add and change them as they like.
     """
@@ -114,7 +114,7 @@ class FolderSource:
 def _walk(root: Path) -> Iterator[tuple[str, _State | None]]:
     """Yield the name of each file and its state, of each folder and None.
 
-    What a link leads to goes by its own name if it has one.
+    What a link leads to goes by its own name if it has one; by others, it seems to be empty.
 
     `os.scandir` rather than `os.walk`: that would ask the system for each file twice.
     """
@@ -123,11 +123,11 @@ def _walk(root: Path) -> Iterator[tuple[str, _State | None]]:
         folder, prefix = folders.pop() if folders else links.pop(links.index(min(links)))
         status = Path(folder).stat()
         identity = (status.st_dev, status.st_ino)
+        if prefix:
+            yield prefix.removesuffix("/"), None
         if identity in visited:  # a link to a folder above would be walked for ever
             continue
         visited.add(identity)
-        if prefix:
-            yield prefix.removesuffix("/"), None
         with os.scandir(folder) as entries:
             for entry in entries:
                 name = prefix + entry.name

@@ -12,8 +12,12 @@ from lensbench.data.sources.stack import STACK_SUFFIXES, StackSource
 from lensbench.errors import DatasetError
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, *, labelled: bool = True) -> Source:
     """Open a folder, a zip or tar archive, or one `.npz` or HDF5 file that stacks all images.
+
+    Args:
+        path: Where it lies.
+        labelled: Whether a file that stacks images must hold their labels.
 
     Raises:
         DatasetError: There is nothing at `path`, it is none of these, or its simulation was
@@ -31,7 +35,7 @@ def open_source(path: Path) -> Source:
         )
     try:
         if path.is_file() and path.suffix.lower() in STACK_SUFFIXES:
-            return StackSource(path)
+            return StackSource(path, labelled=labelled)
         if path.is_file() and is_zip(path):
             return ZipSource(path)
         if path.is_file() and is_tar(path):

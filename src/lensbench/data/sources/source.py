@@ -12,6 +12,17 @@ from lensbench.errors import DatasetError
 Load = Callable[[], bytes]
 """Reads one file. It raises DatasetError or OSError."""
 
+PARTITIONS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""How partitions may be spelled, and what each spelling means."""
+
 
 class Source(Protocol):
     """A list of named files. Names are POSIX paths relative to `path`."""

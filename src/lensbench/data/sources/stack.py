@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -20,7 +20,7 @@ from lensbench.data.formats.arrays import NpyHeader, npy_array, npy_header
 from lensbench.data.formats.fault import MAX_IMAGE_BYTES, ImageFault, require_affordable
 from lensbench.data.formats.hdf5 import require_self_contained
 from lensbench.data.formats.zipped import read_member, require_bounded
-from lensbench.data.sources.source import Load, SingleFile
+from lensbench.data.sources.source import PARTITIONS, Load, SingleFile
 from lensbench.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -31,12 +31,10 @@ STACK_SUFFIXES = _HDF5_SUFFIXES | {".npz"}
 """How the names of files that stack all images end."""
 
 _IMAGES, _LABELS = ("images", "x"), ("labels", "y")
-_PREFIXES = {
-    "": ("",),
-    "train": ("train_", "train/"),
-    "val": ("val_", "val/"),
-    "test": ("test_", "test/"),
+_PREFIXES = {"": ""} | {
+    spelling + mark: partition for spelling, partition in PARTITIONS.items() for mark in "_/"
 }
+_IMAGES_OR_LABELS = re.compile(rf"(.*[_/])?({'|'.join(_IMAGES + _LABELS)})", re.DOTALL)
 _EXPECTED = (
     "expected the arrays images (or x) and labels (or y), or train_images, train_labels, "
     "val_images and so on, in HDF5 also as groups train, val and test"
@@ -90,7 +88,16 @@ class StackSource(SingleFile):
     An array `classes` may name the integers, an array `ids` (N,) the images. Of an array
     `divisors` (N,) or (N, 1), finite and above 0, each image is divided by its own: what is
     presented is the float64 quotient.
+
+    Args:
+        path: The file.
+        labelled: Whether there must be labels. If not, and there are none, an image is presented
+            as `[partition/]id.npy`.
     """
+
+    def __init__(self, path: Path, *, labelled: bool = True) -> None:
+        super().__init__(path)
+        self._labelled = labelled
 
     def names(self) -> list[str]:
         """Return the names of all images, sorted.
@@ -152,12 +159,11 @@ class StackSource(SingleFile):
     def _find_parts(self) -> Iterator[_Part]:
         there = self._arrays.names()
         found = [
-            (partition, prefix, images, labels)
-            for partition, prefixes in _PREFIXES.items()
-            for prefix in prefixes
+            (partition, prefix, prefix + images, labels)
+            for prefix, partition in _PREFIXES.items()
             for images in _IMAGES
-            for labels in _LABELS
-            if prefix + images in there and prefix + labels in there
+            if prefix + images in there
+            for labels in self._labels(prefix)
         ]
         partitions = [partition for partition, *_ in found]
         if not found or len(set(partitions)) < len(found) or ("" in partitions and len(found) > 1):
@@ -165,7 +171,8 @@ class StackSource(SingleFile):
             raise DatasetError(
                 f"{self.path}: {problem} among the arrays {', '.join(sorted(there))}; {_EXPECTED}"
             )
-        for prefix in chain.from_iterable(_PREFIXES.values()):
+        self._require_no_more({name for _, _, *pair in found for name in pair})
+        for prefix in _PREFIXES:
             lone = f"{prefix}divisors"
             if lone in there and not any(prefix + images in there for images in _IMAGES):
                 raise DatasetError(
@@ -173,7 +180,33 @@ class StackSource(SingleFile):
                     "are: train_divisors for train_images, train/divisors for train/images"
                 )
         for partition, prefix, images, labels in found:
-            yield self._part(partition, prefix, prefix + images, prefix + labels)
+            yield self._part(partition, prefix, images, labels)
+
+    def _labels(self, prefix: str) -> list[str]:
+        """Return the arrays of labels of a partition; an empty name if it needs none."""
+        there = [prefix + labels for labels in _LABELS if prefix + labels in self._arrays.names()]
+        return there or ([] if self._labelled else [""])
+
+    def _require_no_more(self, used: Collection[str]) -> None:
+        """Refuse images of a partition that has another name or no labels: they would be lost."""
+        there = self._arrays.names()
+        for name in sorted(set(there) - set(used)):
+            match = _IMAGES_OR_LABELS.fullmatch(name)
+            if match is None:
+                continue
+            prefix, word = match[1] or "", match[2]
+            partners = [prefix + other for other in (_LABELS if word in _IMAGES else _IMAGES)]
+            is_image = word in _IMAGES and len(self._arrays.kind(name).shape) in (3, 4)
+            if prefix in _PREFIXES and (is_image or (prefix and word in _LABELS)):
+                raise DatasetError(
+                    f"{self.path}: {name} has no {' or '.join(partners)} beside it, and would be "
+                    f"left out; {_EXPECTED}"
+                )
+            if is_image and not set(partners).isdisjoint(there):
+                raise DatasetError(
+                    f"{self.path}: {name} belongs to no partition that is known, and would be left "
+                    f"out: name it after one of {', '.join(PARTITIONS)}"
+                )
 
     def _part(self, partition: str, prefix: str, images: str, labels: str) -> _Part:
         shape, dtype = self._arrays.kind(images)
@@ -193,7 +226,7 @@ class StackSource(SingleFile):
             require_affordable(shape[1:], _QUOTIENT.itemsize)
             divisors = self._divisors(f"{prefix}divisors", shape[0])
         ids = f"{prefix}ids"
-        classes = self._classes(labels, shape[0])
+        classes = self._classes(prefix, labels, shape[0]) if labels else [""] * shape[0]
         if ids in self._arrays.names():
             stems = self._texts(ids, shape[0])
         else:
@@ -223,14 +256,20 @@ class StackSource(SingleFile):
             )
         return divisors
 
-    def _classes(self, labels: str, n_images: int) -> list[str]:
+    def _classes(self, prefix: str, labels: str, n_images: int) -> list[str]:
         """Return the class of each image."""
         if self._arrays.kind(labels).dtype.kind not in "iu":
             return self._texts(labels, n_images)
         numbers = self._column(labels, n_images).astype(np.int64)
-        if "classes" not in self._arrays.names():
+        known = {f"{prefix}classes", "classes"}.intersection(self._arrays.names())
+        if not known:
             return [str(number) for number in numbers]
-        classes = self._texts("classes", math.prod(self._arrays.kind("classes").shape))
+        name = max(known, key=len)  # the partition's own
+        classes = self._texts(name, math.prod(self._arrays.kind(name).shape))
+        if len(set(classes)) < len(classes):
+            raise DatasetError(
+                f"{self.path}: {name} names a class twice: {', '.join(classes)}; were names cut?"
+            )
         if n_images and not 0 <= numbers.min() <= numbers.max() < len(classes):
             raise DatasetError(f"{self.path}: {labels} go beyond the {len(classes)} classes")
         return [classes[number] for number in numbers]
@@ -240,7 +279,10 @@ class StackSource(SingleFile):
         column = self._column(name, n)
         values = column.tolist()
         if not all(type(value) in (bytes, str, int) for value in values):
-            raise DatasetError(f"{self.path}: {name} are {column.dtype}, no texts or integers")
+            raise DatasetError(
+                f"{self.path}: {name} are {column.dtype}, no texts or integers; write "
+                f"{name}.astype(int)"
+            )
         texts = [value.decode() if isinstance(value, bytes) else str(value) for value in values]
         for text in texts:
             if len(text) > _MAX_NAME:
@@ -256,7 +298,8 @@ class StackSource(SingleFile):
         """Return an array (n,) that may be stored as (n, 1)."""
         shape = self._arrays.kind(name).shape
         if shape not in ((n,), (n, 1)):
-            raise DatasetError(f"{self.path}: {name} has shape {shape}; expected ({n},)")
+            one_hot = "; of one column for each class, take argmax(1)" if len(shape) == 2 else ""
+            raise DatasetError(f"{self.path}: {name} has shape {shape}; expected ({n},){one_hot}")
         return self._arrays.values(name).reshape(n)
 
 
