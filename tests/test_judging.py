@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import lensbench
 from lensbench import cli
@@ -171,7 +172,7 @@ def test_folds_of_one_name_are_judged_as_one(tmp_path):
     assert together.pairs[0].difference.value == 0
 
     with pytest.raises(
-        RecordError, match=r"'\S+' is in more than one of them; two models need two"
+        RecordError, match=r"'\S+' is in more than one of them\. Two models need two"
     ):
         lensbench.evaluate([f"folded={fold}" for fold in [*folds, folds[1]]], judge=FEW)
     with pytest.raises(ConfigError, match="3 models would be called 'predictions_test'"):
@@ -180,11 +181,54 @@ def test_folds_of_one_name_are_judged_as_one(tmp_path):
         lensbench.evaluate([folds[0], f"predictions_test={folds[1]}"], judge=FEW)
 
 
+def test_the_scale_of_margins_changes_no_ranking(tmp_path):
+    """Not where the probabilities of a float64 are 1."""
+    rng = np.random.default_rng(5)
+    labels = np.arange(400) % 2
+    margins = rng.normal(size=400) + labels
+    for scale in (1, 60):
+        np.savez(tmp_path / f"by{scale}.npz", labels=labels, logits=scale * margins)
+    comparison = lensbench.evaluate([tmp_path / "by1.npz", tmp_path / "by60.npz"], judge=FEW)
+    expected = roc_auc_score(labels, margins)
+    assert [one.auc.value for one in comparison.entries] == pytest.approx([expected] * 2)
+    assert comparison.pairs[0].difference.value == pytest.approx(0)
+
+
+def test_folders_may_be_called_as_settings_are(files, tmp_path, monkeypatch):
+    (tmp_path / "lr=0.1").mkdir()
+    files[0].rename(tmp_path / "lr=0.1" / "test.npz")
+    monkeypatch.chdir(tmp_path)
+    for given in ("lr=0.1/test.npz", "test=lr=0.1/test.npz"):
+        assert lensbench.evaluate(given, judge=FEW).entries[0].name == "test"
+
+
+def test_folds_without_ids_are_asked_for_them(tmp_path):
+    for fold in range(2):
+        rows = predictions(1.0, fold)
+        np.savez(tmp_path / f"{fold}.npz", labels=rows.labels, logits=rows.logits)
+    with pytest.raises(RecordError, match="files without ids, whose examples are numbered, need"):
+        lensbench.evaluate([f"m={tmp_path / '0.npz'}", f"m={tmp_path / '1.npz'}"], judge=FEW)
+
+
+def test_figures_are_those_of_the_record(files, tmp_path):
+    out = tmp_path / "judged"
+    lensbench.evaluate([f"m={files[0]}"], out, judge=FEW)
+    first, _ = lensbench.plots(out)
+    assert lensbench.plots(out)[0] == []
+    shown = {path: path.read_bytes() for path in first}
+    lensbench.evaluate([f"m={files[1]}"], out, judge=FEW)
+    again, _ = lensbench.plots(out)
+    assert set(again) == set(first)
+    assert all(path.read_bytes() != shown[path] for path in again if "time" not in path.name)
+
+
 def test_folds_of_other_classes_are_no_folds(tmp_path):
     predictions(1.0, 3).save(tmp_path / "one.npz")
     other = predictions(1.0, 3, prefix="other/")
     replace(other, classes=("no", "sphere", "axion")).save(tmp_path / "two.npz")
-    with pytest.raises(RecordError, match="no, sphere, vort are not no, sphere, axion; two models"):
+    with pytest.raises(
+        RecordError, match=r"no, sphere, vort are not no, sphere, axion\. Two models"
+    ):
         lensbench.evaluate([f"m={tmp_path / 'one.npz'}", f"m={tmp_path / 'two.npz'}"], judge=FEW)
 
 

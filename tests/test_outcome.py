@@ -1,10 +1,12 @@
 """Predictions: what they refuse, and that they survive a file."""
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 
 from lensbench.errors import RecordError
-from lensbench.outcome import Predictions
+from lensbench.outcome import Predictions, ranking_scores
 
 
 def make(**changes) -> Predictions:
@@ -33,6 +35,44 @@ def test_probabilities_are_the_softmax():
     np.testing.assert_allclose(make().probabilities[0], [expected, 1 - expected])
     huge = make(logits=np.array([[1e4, 0.0], [0.0, 1e4]]))
     np.testing.assert_array_equal(huge.probabilities, np.eye(2))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_scores_rank_as_probabilities_that_never_round(n_classes):
+    """The oracle has 400 digits."""
+    logits = np.random.default_rng(n_classes).normal(0, 60, size=(60, n_classes)).round(3)
+    scores = ranking_scores(logits)
+    with localcontext() as context:
+        context.prec = 400
+        odds = [
+            [
+                exact[k].exp() / sum(other.exp() for j, other in enumerate(exact) if j != k)
+                for k in range(n_classes)
+            ]
+            for exact in ([Decimal(str(one)) for one in row] for row in logits.tolist())
+        ]
+    for k in range(n_classes):
+        assert np.argsort(scores[:, k]).tolist() == sorted(range(60), key=lambda i: odds[i][k])
+        np.testing.assert_allclose(scores[:, k], [float(row[k].ln()) for row in odds], rtol=1e-9)
+    rounded = Predictions.of(
+        [str(i) for i in range(60)],
+        np.zeros(60, dtype=np.int64),
+        logits,
+        [str(k) for k in range(n_classes)],
+    )
+    assert (rounded.probabilities == 1).any()
+
+
+def test_equal_examples_have_equal_scores():
+    """Whatever is added to all logits of an example, and however probabilities were rounded."""
+    logits = np.array([[0.1, 1.3, -2.7], [0.1, 1.3, -2.7], [1.0, 2.0, 4.0]])
+    scores = ranking_scores(logits + np.array([[0.0], [64.0], [0.0]]))
+    assert scores[0] == pytest.approx(scores[1], rel=1e-12)
+    whole = ranking_scores(np.array([[1.0, 2.0, 4.0], [65.0, 66.0, 68.0]]))
+    np.testing.assert_array_equal(whole[0], whole[1])
+    written = np.log([[0.33, 0.33, 0.33], [0.33, 0.34, 0.33]])
+    np.testing.assert_array_equal(ranking_scores(written), written)
+    assert np.isfinite(ranking_scores(np.array([[1e308, -1e308, 0.0], [0.0, 0.0, -1e200]]))).all()
 
 
 @pytest.mark.parametrize(

@@ -371,7 +371,8 @@ def evaluate(
     Args:
         predictions: Files as `lensbench.runs.foreign.read_predictions` takes them, or `name=file`
             to name the model. One that is named several times has its predictions in several files,
-            such as those of the folds of a cross-validation, and is judged on all of them.
+            such as those of the folds of a cross-validation, and is judged on all of them; these
+            need ids.
         out: Folder for a record of each, so that `compare` and `report` can take them together
             with runs.
         labels: The labels of `.npy` files.
@@ -394,9 +395,11 @@ def evaluate(
     if not given:
         raise ConfigError("there are no predictions to judge")
     files: dict[str, list[Path]] = {}
-    for name, file in map(_named_file, given):
+    unnamed = set()
+    for one in given:
+        name, file, is_named = _named_file(one)
         files.setdefault(name, []).append(file)
-    unnamed = {_named_file(one)[0] for one in given if "=" not in one}
+        unnamed |= set() if is_named else {name}
     require_apart(name for name, of_it in files.items() for _ in of_it if name in unnamed)
     _require_run_names(files)
     return judge_files(
@@ -517,6 +520,8 @@ def time(
 def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], list[str]]:
     """Draw the plots that are missing: those of finished runs, and those of their comparison.
 
+    Those of a comparison are also missing if a record is newer.
+
     Args:
         root: Folder of runs.
         layout: File names below it.
@@ -546,7 +551,8 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
     try:
         comparison = compare_records(records)
         if comparison.entries:
-            made.append(plot_comparison(comparison, Path(root), only_missing=True))
+            newest = max(path.stat().st_mtime for path in records)
+            made.append(plot_comparison(comparison, Path(root), outdated_at=newest))
     except ComparisonError as error:
         notes.append(str(error))
     drawn = [path for figures in made for path in figures.drawn]
@@ -661,7 +667,8 @@ def predict(
     from lensbench.prediction import classify, labels_of, load_members
     from lensbench.reporting.csv_table import write_probabilities_csv
 
-    members, source = load_members(Path(weights)), open_source(Path(images))
+    members = load_members(Path(weights))
+    source = open_source(Path(images), labelled=labelled)
     known = (
         labels_of(source, members[0].classifier.classes, Path(labels) if labels else None)
         if labelled or labels
@@ -696,9 +703,11 @@ def _require_run_names(names: Iterable[str]) -> None:
         raise ConfigError(f"{error}; say name=file") from error
 
 
-def _named_file(text: str) -> tuple[str, Path]:
+def _named_file(text: str) -> tuple[str, Path, bool]:
+    """Return name, file, and whether the name was given; folders may be called `lr=0.1` as well."""
     name, equals, file = text.partition("=")
-    return (name, Path(file)) if equals else (Path(text).stem, Path(text))
+    is_named = bool(equals) and not Path(text).is_file()
+    return (name, Path(file), True) if is_named else (Path(text).stem, Path(text), False)
 
 
 def _records(paths: Paths, layout: Layout) -> list[Path]:

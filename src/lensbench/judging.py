@@ -70,6 +70,7 @@ def judge_files(
         for store, *_ in made:
             store.require_foreign()
         for store, _, record, predictions in made:
+            store.drop_figures()
             predictions.save(store.predictions("test"))
             store.finish(record)
     return comparison
@@ -81,8 +82,9 @@ def _read_as_one(paths: Sequence[Path], labels: Path | None, scores: Scores) -> 
         return Predictions.joined(parts)
     except RecordError as error:
         raise RecordError(
-            f"{', '.join(map(str, paths))} are not parts of one model's predictions: {error}; two "
-            "models need two names"
+            f"{', '.join(map(str, paths))} are not parts of one model's predictions: {error}. Two "
+            "models need two names; files without ids, whose examples are numbered, need an array "
+            "or column ids"
         ) from error
 
 

@@ -21,6 +21,33 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZip
 """What NumPy raises for files that are none of its own, or are damaged."""
 
 
+def ranking_scores(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what ranks examples as the probabilities of each class do, without their ties at 1.
+
+    Args:
+        logits: (N, K) float64.
+
+    Returns:
+        (N, K) float64, the log-odds of each class against all others; logits that are logarithms
+        of probabilities as they are, since equal ones shall stay equal.
+    """
+    if _are_logs_of_probabilities(logits):
+        return logits
+    largest = np.finfo(np.float64).max
+    with np.errstate(over="ignore"):
+        below = logits - logits.max(axis=1, keepdims=True)
+        odds = [
+            below[:, k] - np.logaddexp.reduce(np.delete(below, k, axis=1), axis=1)
+            for k in range(logits.shape[1])
+        ]
+    return np.stack(odds, axis=1).clip(-largest, largest)
+
+
+def _are_logs_of_probabilities(logits: NDArray[np.float64]) -> bool:
+    sums = np.exp(logits.clip(max=1)).sum(axis=1)
+    return bool(np.abs(sums - 1).max(initial=0) <= ROUNDING)
+
+
 @dataclass(frozen=True)
 class Predictions:
     """The logits of a classifier for a list of examples, each exactly once.
@@ -77,7 +104,7 @@ class Predictions:
         Logits that already are logarithms of probabilities are only exponentiated: renormalising
         rows whose sums differ from 1 by rounding would break ties.
         """
-        if np.abs(np.exp(self.logits.clip(max=1)).sum(axis=1) - 1).max(initial=0) <= ROUNDING:
+        if _are_logs_of_probabilities(self.logits):
             return np.exp(self.logits)
         shifted = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
         probabilities: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)

@@ -148,7 +148,7 @@ def test_the_one_vs_one_influence_is_that_of_leaving_out():
 @pytest.mark.parametrize("name", ["auc_ovr_macro", "auc_ovr_micro", "auc_ovo"])
 def test_errors_of_means_are_those_of_10000_resamples(name):
     labels, scores = sample(5, n=300)
-    made = Scored(labels, scores, scores)
+    made = Scored(labels, scores, scores, scores)
     influence = METRICS[name].influences(made)[1][:, 0]
     rng = np.random.default_rng(0)
     resampled = np.concatenate(

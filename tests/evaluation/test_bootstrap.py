@@ -22,7 +22,8 @@ def scored(seed: int = 0, n: int = 300) -> Scored:
     labels = np.minimum(np.arange(n) % 4, 2)
     shares = rng.dirichlet([1, 1, 1], n) + 0.5 * np.eye(3)[labels]
     probabilities = np.round(shares / 1.5, 2)
-    return Scored(labels, probabilities, np.log(np.maximum(probabilities, 1e-9)))
+    logs = np.log(np.maximum(probabilities, 1e-9))
+    return Scored(labels, probabilities, logs, probabilities)
 
 
 def test_a_resample_holds_as_many_of_each_class():

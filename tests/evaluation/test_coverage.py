@@ -100,7 +100,7 @@ def test_the_bootstraps_interval_of_f1():
     for _ in range(N_DATA_SETS):
         called = (rng.random(180)[:, None] > confusion[labels].cumsum(axis=1)).sum(axis=1)
         calls = np.eye(3)[called]
-        made = Scored(labels, calls, calls)
+        made = Scored(labels, calls, calls, calls)
         value = METRICS["f1_macro"].on_examples(made)[0]
         resampled = METRICS["f1_macro"].weighted(made, resample(labels, 500, rng))
         low, high = deviation_interval(value, resampled, 0.95, (0, 1))
@@ -113,7 +113,7 @@ def probable(labels, rng, separation: float = 2.0, overconfidence: float = 2.4) 
     logits = rng.normal(size=(len(labels), 3))
     logits[np.arange(len(labels)), labels] += separation
     logs = log_softmax(overconfidence * logits, axis=1)
-    return Scored(labels, np.exp(logs), logs)
+    return Scored(labels, np.exp(logs), logs, logs)
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_calibration_errors_of_right_probabilities_say_that_they_are_too_narrow(
     for _ in range(100):
         drawn = rng.dirichlet([1, 1, 1], 450)
         labels = (drawn.cumsum(axis=1) < rng.random((450, 1))).sum(axis=1)
-        made = Scored(labels, drawn, np.log(drawn))
+        made = Scored(labels, drawn, np.log(drawn), drawn)
         resampled = metric.weighted(made, resample(labels, 200, rng))
         low, _ = percentile_interval(metric.on_examples(made)[0], resampled, 0.95, metric.limits)
         n_held += low == 0

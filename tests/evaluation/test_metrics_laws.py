@@ -45,7 +45,9 @@ def of_logits(labels, logits) -> Scored:
 
 
 def rows_of(one: Scored, rows) -> Scored:
-    return Scored(one.labels[rows], one.probabilities[rows], one.log_probabilities[rows])
+    return Scored(
+        one.labels[rows], one.probabilities[rows], one.log_probabilities[rows], one.scores[rows]
+    )
 
 
 def values(metric, one: Scored) -> np.ndarray:
@@ -66,7 +68,10 @@ def test_the_order_of_examples_is_nothing(metric):
 def test_the_order_of_classes_is_nothing(metric):
     one, order = scored(), np.array([2, 0, 1])
     renamed = Scored(
-        np.argsort(order)[one.labels], one.probabilities[:, order], one.log_probabilities[:, order]
+        np.argsort(order)[one.labels],
+        one.probabilities[:, order],
+        one.log_probabilities[:, order],
+        one.scores[:, order],
     )
     expected = values(metric, one)[order] if metric.per_class else values(metric, one)
     np.testing.assert_allclose(values(metric, renamed), expected, rtol=1e-12)
@@ -76,10 +81,10 @@ def test_the_order_of_classes_is_nothing(metric):
 def test_a_metric_reads_what_it_says(metric):
     one = scored()
     squeezed = one.probabilities**3
-    monotone = Scored(one.labels, squeezed, np.log(squeezed))
+    monotone = Scored(one.labels, squeezed, np.log(squeezed), squeezed)
     noise = np.random.default_rng(1).random((240, 3))
     same_calls = noise / 9 + np.eye(3)[one.called]
-    calls = Scored(one.labels, same_calls, np.log(same_calls))
+    calls = Scored(one.labels, same_calls, np.log(same_calls), same_calls)
     for other, changes in (
         (monotone, metric.reads == "probabilities"),
         (calls, metric.reads != "calls"),
@@ -140,7 +145,7 @@ def test_random_scores_have_the_value_of_chance(metric):
     """Probabilities uniform on the simplex, 10,000 of each class."""
     rng = np.random.default_rng(0)
     drawn = rng.dirichlet([1, 1, 1], 30_000)
-    found = values(metric, Scored(np.arange(30_000) % 3, drawn, np.log(drawn)))
+    found = values(metric, Scored(np.arange(30_000) % 3, drawn, np.log(drawn), drawn))
     tolerance = 0.004 if metric.name.startswith("tpr") else 0.02
     np.testing.assert_allclose(found, CHANCE[metric.name], atol=tolerance)
 
@@ -312,7 +317,8 @@ def test_false_positives_are_found_however_deep_they_lie():
     """So few resampled others among the first that the search has to go on."""
     rng = np.random.default_rng(0)
     labels, score = np.arange(2000) % 2, rng.random(2000)
-    one = Scored(labels, np.column_stack([1 - score, score]), np.zeros((2000, 2)))
+    both = np.column_stack([1 - score, score])
+    one = Scored(labels, both, np.zeros((2000, 2)), both)
     counts = np.ones((2000, 2))
     highest = np.argsort(-score)[:500]
     counts[highest[labels[highest] == 0], 1] = 0
@@ -327,7 +333,8 @@ def test_a_share_of_the_others_is_not_missed_by_rounding():
     """0.29 * 100 is 28.999999999999996."""
     rng = np.random.default_rng(0)
     labels, score = np.arange(200) % 2, rng.random(200)
-    one = Scored(labels, np.column_stack([1 - score, score]), np.zeros((200, 2)))
+    both = np.column_stack([1 - score, score])
+    one = Scored(labels, both, np.zeros((200, 2)), both)
     found = tpr_at_fpr(0.29)(one, np.ones((200, 1)))[1, 0]
     threshold = np.sort(score[labels == 0])[::-1][29]
     assert found == (score[labels == 1] > threshold).mean()

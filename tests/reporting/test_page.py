@@ -409,6 +409,13 @@ def test_roc_curves_are_drawn_whole_and_in_their_corner():
     assert figure["layout"]["yaxis2"]["range"][0] == pytest.approx(0.8)
 
 
+def test_a_perfect_curve_has_an_axis_of_rates():
+    figure = roc_figure({"perfect": ThinCurve([0.0, 0.0, 1.0], [0.0, 1.0, 1.0])})
+    low, high = figure["layout"]["yaxis2"]["range"]
+    assert low == 0.9
+    assert 1 < high < 1.01
+
+
 def test_classes_have_their_own_colours_beside_a_mean():
     curve = ThinCurve([0.0, 1.0], [0.0, 1.0])
     figures = [roc_figure({"no": curve, "vort": curve})]

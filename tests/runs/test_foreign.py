@@ -277,6 +277,10 @@ def broken(tmp_path: Path) -> dict[str, tuple[Path, str]]:
             write_csv(tmp_path / "percents.csv", 100 * SHARES),
             r"add up to 100, but they lie between .*: say what they are \(--scores",
         ),
+        "percent of one": (
+            write_npz(tmp_path / "one.npz", labels=LABELS % 2, scores=100 * SHARES[:, 0]),
+            r"the scores lie between \d.* percent.*: say what they are \(--scores",
+        ),
         "far below zero": (
             write_npz(tmp_path / "below.npz", scores=SHARES + np.array([-0.5, 0.5, 0])),
             "add up to 1, but they lie between -0.4",
@@ -297,7 +301,8 @@ FAULTS = (
     *("twice", "text", "ragged", "header", "empty", "only header", "unknown", "other", "missing"),
     *("nan", "shape", "none", "both", "negative", "names", "label", "pickle", "truncated"),
     *("nothing", "renamed", "flat", "unnamed", "unnamed column", "same column", "percent"),
-    *("infinite", "complex", "percent unnamed", "far below zero", "column missing"),
+    *("infinite", "complex", "percent unnamed", "percent of one"),
+    *("far below zero", "column missing"),
 )
 
 

@@ -73,7 +73,7 @@ def _roc_curves(scored: Scored, classes: tuple[str, ...]) -> dict[str, RocCurve]
     if len(curves) == len(classes):
         means[_MACRO] = _mean_curve(list(curves.values()))
     hits = np.eye(scored.n_classes)[scored.labels]
-    means[_MICRO] = _curve(*roc_curve(hits.ravel(), scored.probabilities.ravel())[:2])
+    means[_MICRO] = _curve(*roc_curve(hits.ravel(), scored.scores.ravel())[:2])
     return curves | means
 
 

@@ -21,7 +21,7 @@ Influences: TypeAlias = Callable[[Scored], tuple[Floats, Floats]]
 
 def auc_ovr(scored: Scored) -> tuple[Floats, Floats]:
     """DeLong's, of each class against the rest."""
-    areas = auc.one_vs_rest(scored.labels, scored.probabilities)
+    areas = auc.one_vs_rest(scored.labels, scored.scores)
     return areas.values, areas.influence
 
 
@@ -33,13 +33,13 @@ def auc_ovr_macro(scored: Scored) -> tuple[Floats, Floats]:
 
 def auc_ovr_micro(scored: Scored) -> tuple[Floats, Floats]:
     """DeLong's, of all pairs of an example and a class."""
-    value, influence = auc.micro_average(scored.labels, scored.probabilities)
+    value, influence = auc.micro_average(scored.labels, scored.scores)
     return np.array([value]), influence[:, np.newaxis]
 
 
 def auc_ovo(scored: Scored) -> tuple[Floats, Floats]:
     """DeLong's, of the mean over pairs of classes."""
-    value, influence = auc.one_vs_one(scored.labels, scored.probabilities)
+    value, influence = auc.one_vs_one(scored.labels, scored.scores)
     return np.array([value]), influence[:, np.newaxis]
 
 

@@ -30,7 +30,7 @@ def auc_ovr_macro(scored: Scored, counts: Floats) -> Floats:
 def auc_ovr_micro(scored: Scored, counts: Floats) -> Floats:
     """(B,) AUC of all pairs of an example and a class, the right ones against the wrong ones."""
     is_right = np.eye(scored.n_classes, dtype=bool)[scored.labels].ravel()
-    pairs = Ranking(scored.probabilities.ravel(), is_right, ~is_right)
+    pairs = Ranking(scored.scores.ravel(), is_right, ~is_right)
     return _auc(pairs, np.repeat(counts, scored.n_classes, axis=0))
 
 
@@ -40,7 +40,7 @@ def auc_ovo(scored: Scored, counts: Floats) -> Floats:
     The M of Hand & Till (2001, Machine Learning 45, 171), sec. 2.
     """
     areas = [
-        _auc(Ranking(scored.probabilities[:, i], scored.labels == i, scored.labels == j), counts)
+        _auc(Ranking(scored.scores[:, i], scored.labels == i, scored.labels == j), counts)
         for i, j in permutations(range(scored.n_classes), 2)
     ]
     mean: Floats = np.mean(areas, axis=0)

@@ -18,7 +18,7 @@ from lensbench.evaluation.ranking import (
     Sums,
     group_sums,
 )
-from lensbench.outcome import Predictions
+from lensbench.outcome import Predictions, ranking_scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +30,13 @@ class Scored:
         probabilities: (N, K) float64, each row of sum 1.
         log_probabilities: (N, K) float64, finite where a probability underflows to 0, unless
             logits lie further apart than the largest float.
+        scores: (N, K) float64, which rank examples as probabilities do that have no last digit.
     """
 
     labels: Integers
     probabilities: Floats
     log_probabilities: Floats
+    scores: Floats
 
     @classmethod
     def of(cls, predictions: Predictions) -> Scored:
@@ -46,7 +48,8 @@ class Scored:
         logits = predictions.logits
         with np.errstate(over="ignore"):
             probabilities, logs = predictions.probabilities, log_softmax(logits, axis=1)
-        return cls(predictions.labels[order], probabilities[order], logs[order])
+        scores = ranking_scores(logits)
+        return cls(predictions.labels[order], probabilities[order], logs[order], scores[order])
 
     @property
     def n_classes(self) -> int:
@@ -79,7 +82,7 @@ class Scored:
     def rankings(self) -> tuple[Ranking, ...]:
         """For each class the examples by its probability, its own against all others."""
         return tuple(
-            Ranking(self.probabilities[:, k], self.labels == k, self.labels != k)
+            Ranking(self.scores[:, k], self.labels == k, self.labels != k)
             for k in range(self.n_classes)
         )
 

@@ -78,7 +78,7 @@ def plot_run(
         "ROC curves": (names["roc_curve"], _roc_curves),
         "Training history": (names["training_history"], _history),
     }
-    return _save(drawings, record, folder, only_missing, suffixes)
+    return _save(drawings, record, folder, Path.exists if only_missing else _never, suffixes)
 
 
 def plot_trust(run: Judged, folder: Path, spec: JudgeSpec, suffixes: Sequence[str] = PNG) -> Plots:
@@ -110,13 +110,13 @@ def plot_trust(run: Judged, folder: Path, spec: JudgeSpec, suffixes: Sequence[st
         "Reliability": (file_name("reliability", run.name), draw_both),
         "Risk against coverage": (file_name("risk_coverage", run.name), draw_risk),
     }
-    return _save(drawings, run.predictions, folder, False, suffixes)
+    return _save(drawings, run.predictions, folder, _never, suffixes)
 
 
 def plot_comparison(
     comparison: Comparison,
     folder: Path,
-    only_missing: bool = False,
+    outdated_at: float | None = None,
     suffixes: Sequence[str] = PNG,
 ) -> Plots:
     """Draw the rankings by AUC and accuracy, the training times, and AUC against time.
@@ -124,7 +124,7 @@ def plot_comparison(
     Args:
         comparison: What to draw.
         folder: Where the files go.
-        only_missing: Leave files alone that are there already, whatever they show.
+        outdated_at: Leave files alone that were written after this time, in seconds since 1970.
         suffixes: Formats, as `save_figure` takes them.
     """
     drawings: dict[str, tuple[str, Callable[[Comparison], Figure]]] = {
@@ -139,7 +139,11 @@ def plot_comparison(
         ),
         "AUC against training time": ("comparison_plot_auc_vs_time.png", draw_auc_vs_time),
     }
-    return _save(drawings, comparison, folder, only_missing, suffixes)
+
+    def is_kept(path: Path) -> bool:
+        return outdated_at is not None and path.exists() and path.stat().st_mtime > outdated_at
+
+    return _save(drawings, comparison, folder, is_kept, suffixes)
 
 
 def plot_pairs_and_costs(
@@ -170,7 +174,7 @@ def plot_pairs_and_costs(
         )
         for quantity in quantities
     }
-    return _save(drawings, comparison, folder, False, suffixes)
+    return _save(drawings, comparison, folder, _never, suffixes)
 
 
 def plot_recall_against(
@@ -201,17 +205,21 @@ def plot_recall_against(
     return save_figure(figure, folder / name)
 
 
+def _never(_: Path) -> bool:
+    return False
+
+
 def _save(
     drawings: Mapping[str, tuple[str, Callable[[_Data], Figure]]],
     data: _Data,
     folder: Path,
-    only_missing: bool,
+    is_kept: Callable[[Path], bool],
     suffixes: Sequence[str],
 ) -> Plots:
     paths, drawn, notes = {}, [], []
     for kind, (file, draw) in drawings.items():
         files = [folder / f"{file.removesuffix('.png')}{suffix}" for suffix in suffixes]
-        missing = [path for path in files if not (only_missing and path.exists())]
+        missing = [path for path in files if not is_kept(path)]
         if missing:
             try:
                 figure = draw(data)

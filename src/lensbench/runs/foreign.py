@@ -171,7 +171,7 @@ def _logits(values: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     off = np.abs(sums - 1)
     if kind == "auto":
         kind = "probabilities" if are_shares else "logits"
-        doubt = None if alone else _doubt(values, are_shares)
+        doubt = _doubt_of_one(values, are_shares) if alone else _doubt(values, are_shares)
         if doubt is not None:
             raise RecordError(f"{doubt}: say what they are (--scores probabilities|logits)")
     if kind == "logits":
@@ -185,6 +185,16 @@ def _logits(values: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     with np.errstate(divide="ignore"):
         logs: NDArray[np.float64] = np.log(values.clip(min=0))
     return logs.clip(min=_LOG_OF_ZERO)
+
+
+def _doubt_of_one(values: NDArray[np.float64], are_shares: bool) -> str | None:
+    """Say why the scores of one class may be in percent; logits of two classes have both signs."""
+    if not are_shares and values.min() >= 0 and values.max() <= 100 * (1 + ROUNDING):
+        return (
+            f"the scores lie between {values.min():.6g} and {values.max():.6g}: logits that call "
+            "nothing the first class, or percent, which are to be divided by 100"
+        )
+    return None
 
 
 def _doubt(values: NDArray[np.float64], are_shares: bool) -> str | None:

@@ -225,6 +225,11 @@ class RunStore:
                 aside.replace(folder)
                 raise
 
+    def drop_figures(self) -> None:
+        """Delete the figures of this run: they show what its next record will not say."""
+        for name in run_figure_names(self.name).values():
+            (self.figures / name).unlink(missing_ok=True)
+
     def set_aside(self) -> Path:
         """Move every file of this run into a folder of its own, so that it can be run anew."""
         aside = self._new_aside()

@@ -18,7 +18,7 @@ from lensbench.config import Recipe
 from lensbench.data.batches import Batch
 from lensbench.errors import TrainingError
 from lensbench.evaluation.auc import one_vs_rest
-from lensbench.outcome import Epoch
+from lensbench.outcome import Epoch, ranking_scores
 from lensbench.training.augment import augment
 from lensbench.training.float32 import exact_float32
 from lensbench.training.schedule import cosine, optimizer_for
@@ -209,7 +209,7 @@ class Training(lightning.LightningModule):
                 f"training diverged in epoch {self.current_epoch + 1}: the loss or the logits are "
                 "not finite; try a lower learning rate, or gradient clipping"
             )
-        auc = one_vs_rest(labels.numpy(), logits.double().softmax(dim=1).numpy()).macro
+        auc = one_vs_rest(labels.numpy(), ranking_scores(logits.double().numpy())).macro
         self.epochs.append(
             Epoch(
                 train_loss=train_loss,

@@ -121,7 +121,7 @@ def roc_figure(curves: Mapping[str, ThinCurve], mean: str | None = None) -> Figu
                 "domain": [0.54, 1],
                 "anchor": "y2",
             },
-            "yaxis2": {"range": [math.floor(lowest * 10) / 10, 1.003], "anchor": "x2"},
+            "yaxis2": {"range": [min(0.9, math.floor(lowest * 10) / 10), 1.003], "anchor": "x2"},
         },
         "narrow": {
             "height": 760,
