@@ -73,7 +73,8 @@ def test_the_whole_way_from_simulation_to_report(lensbench, tmp_path):
     assert (status, "30 images" in text) == (0, True)
     status, text = lensbench("verify", data, "--cache", cache)
     assert status == 0
-    assert "30 images (10 no, 10 sphere, 10 vort): 0 errors, 0 warnings; fit for training" in text
+    images = "30 images (10 no, 10 sphere, 10 vort) of 1 x 64 x 64"
+    assert f"{images}: 0 errors, 0 warnings; fit for training" in text
     status, text = lensbench(
         "run",
         "--data",
@@ -165,6 +166,13 @@ def test_a_preview_is_pictures_and_no_data_set(lensbench, tmp_path):
     assert (status, text.splitlines()) == (0, [*(str(out / n) for n in names), "plots drawn: 3"])
     assert sorted(path.name for path in out.iterdir()) == names
     assert all((out / name).stat().st_size > 50_000 for name in names)
+    for manifest in ("manifest.json", "manifest.partial.json"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / manifest).write_text("{}")
+        status, text = lensbench("simulate", tmp_path / "data", "--preview")
+        assert (status, "is a data set: name another folder" in text) == (2, True)
+        assert [path.name for path in (tmp_path / "data").iterdir()] == [manifest]
+        (tmp_path / "data" / manifest).unlink()
 
 
 def test_the_real_archive_as_it_is_published(lensbench, make_dataset, tmp_path):
@@ -284,7 +292,7 @@ def test_verify_fails_for_data_that_cannot_be_used(lensbench, make_dataset, tmp_
         (["simulate", "x", "--shift", "sky=2", "sky=3"], "--shift names 'sky' twice"),
         (["simulate", "x.h5", "--preview"], "x.h5: a preview is several pictures; name a folder"),
         (["simulate", "x", "--processes", "0"], "the number of processes must be 1 or more"),
-        (["explain", ".", "--table", "x.csv"], "x.csv: cannot be read as CSV"),
+        (["explain", ".", "--table", "x.csv"], "x.csv: No such file"),
         (["run", "--data", "x", "--models", "resnet19"], "resnet18"),
         (["export", "x.safetensors", "x.onnx"], "x.safetensors does not exist"),
         (["run", "--data", "x", "--image-size", "8"], "image_size"),

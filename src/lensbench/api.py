@@ -138,16 +138,20 @@ def preview(
         The pictures.
 
     Raises:
-        ConfigError: There is no such population or knob, or the seed makes no sense.
+        ConfigError: There is no such population or knob, the seed makes no sense, or `out` is a
+            data set, to which the pictures would be images of no class.
     """
     from lensbench.figures.lenses import draw_anatomy, draw_contact_sheet
     from lensbench.figures.save import save_figure
     from lensbench.simulation import named_population
+    from lensbench.simulation.folder import is_data_set
     from lensbench.simulation.preview import contact_sheet, take_apart
     from lensbench.simulation.stack import SUFFIXES
 
     if Path(out).suffix.lower() in SUFFIXES:
         raise ConfigError(f"{out}: a preview is several pictures; name a folder for them")
+    if is_data_set(Path(out)):
+        raise ConfigError(f"{out} is a data set: name another folder for the pictures")
     chosen = named_population(population, shift)
     sheet = draw_contact_sheet(contact_sheet(chosen, seed), f"{chosen.name}, seed {seed}")
     paths = [save_figure(sheet, Path(out) / "lenses.png")]

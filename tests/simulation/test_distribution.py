@@ -150,8 +150,9 @@ def test_the_share_within_the_bounds_is_that_of_scipy():
         ({"kind": "power-law", "low": 1e-300, "high": 1e300, "slope": 0}, "narrow the range"),
         ({"kind": "cauchy", "low": 0, "high": 1}, "'uniform', 'normal', 'log-normal'"),
         ({"kind": "uniform", "low": 0, "high": 1, "mean": 1}, "Extra inputs"),
-        ((1, 2, 3), "dictionary"),
-        ("1", "dictionary"),
+        ((1, 2, 3), r"expected a number, a pair \[low, high\], or an object"),
+        ("1", "expected a number, a pair"),
+        (True, "expected a number, a pair"),
     ],
 )
 def test_senseless_distributions_are_refused(wrong, message):

@@ -63,8 +63,8 @@ def test_a_knob_changes_its_settings_alone(population, name, value):
     expected = CHANGES[name]
     if name == "exposure" and population.lens.light_counts.high == 0:
         expected = expected - {"lens.light_counts"}
-    assert "name" in found
-    for setting in found - {"name"}:
+    assert {"name", "about"} <= found
+    for setting in found - {"name", "about"}:
         assert any(setting == one or setting.startswith(f"{one}.") for one in expected), setting
     for one in expected:
         assert any(setting == one or setting.startswith(f"{one}.") for setting in found), one
@@ -108,7 +108,7 @@ def test_clumps_that_a_population_has_are_kept_but_for_their_number():
     clumps = {"mean_number": 3, "flux_share": 0.5, "radius_arcsec": 0.1}
     own = COMMON_TEST_1.but(source={"clumps": clumps})
     turned = shifted(own, {"source-clumps": 8})
-    assert changed(own, turned) == {"name", "source.clumps.mean_number"}
+    assert changed(own, turned) == {"name", "about", "source.clumps.mean_number"}
 
 
 @pytest.mark.parametrize(
@@ -183,3 +183,10 @@ def test_scenes_stay_as_they_are_but_for_the_knob(population, label, name, value
                     continue
                 found = found[:1]
             np.testing.assert_allclose(found, values * factors.get(key, 1), rtol=1e-12)
+
+
+def test_a_shifted_population_says_what_was_turned():
+    about = shifted(COMMON_TEST_1, {"substructure-mass": 0, "psf": 2}).about
+    assert about.startswith(COMMON_TEST_1.about)
+    assert "but psf is 2 (nominal 1)" in about
+    assert "but substructure-mass is 0 (nominal 1)" in about

@@ -252,6 +252,9 @@ def test_too_many_counts_are_refused_with_a_reason(tmp_path, name):
     bright = TINY.but(name="bright", source={"counts": 1e6})
     with pytest.raises(ConfigError, match=r"than 65,535: lower source\.counts, .* of 'bright'"):
         make(tmp_path / name, population=bright)
+    make(tmp_path / name)  # what came to nothing claims nothing
+    make(tmp_path / "other" / name)
+    assert contents(tmp_path / name) == contents(tmp_path / "other" / name)
 
 
 @each_format

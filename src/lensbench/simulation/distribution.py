@@ -188,6 +188,11 @@ def _normal_share(deviation: float) -> float:
 
 def _spelled_out(value: Any) -> Any:
     """Read a number as a constant and a pair as the range of a uniform distribution."""
+    if isinstance(value, bool | str) or (isinstance(value, tuple | list) and len(value) != 2):
+        raise ValueError(
+            "expected a number, a pair [low, high], or an object that says its kind, such as "
+            '{"kind": "normal", ...}'
+        )
     if isinstance(value, int | float):
         value = (value, value)
     if isinstance(value, tuple | list) and len(value) == 2:

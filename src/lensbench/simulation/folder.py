@@ -22,6 +22,11 @@ _UNFINISHED_FILES = ".unfinished"
 _NPY_HEADER_BYTES = 128
 
 
+def is_data_set(folder: Path) -> bool:
+    """Return whether a folder is a simulated data set, or the beginning of one."""
+    return any((folder / name).exists() for name in (_MANIFEST, UNFINISHED))
+
+
 @dataclass(frozen=True)
 class Folder:
     """`{train,val}/{no,sphere,vort}/<number>.npy` of (1, n, n) float64 in [0, 1].
@@ -49,7 +54,7 @@ class Folder:
             return False
         if not self.path.is_dir():
             raise DatasetError(f"{self.path} is not a folder: choose another path")
-        if is_unused(self.path):
+        if is_unused(self.path, begun=UNFINISHED):
             return False
         for name in (_MANIFEST, UNFINISHED):
             file = self.path / name

@@ -141,7 +141,9 @@ def shifted(population: Population, shift: Mapping[str, float]) -> Population:
             raise ConfigError(f"knob {name!r}: the value must be 0 or more, not {value:g}")
         try:
             population = population.but(
-                name=f"{population.name} {name}={value:g}", **knob.turn(population, value)
+                name=f"{population.name} {name}={value:g}",
+                about=f"{population.about}; but {name} is {value:g} (nominal {knob.nominal:g})",
+                **knob.turn(population, value),
             )
         except ValidationError as error:
             first = error.errors()[0]

@@ -42,9 +42,18 @@ def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     half_written.replace(path)
 
 
-def is_unused(folder: Path) -> bool:
-    """Return whether a folder is empty, or all but: the first manifest was cut off in writing."""
-    return all(file.name in (HALF_WRITTEN, LOCK) for file in folder.iterdir())
+def is_unused(folder: Path, begun: str) -> bool:
+    """Return whether a folder holds no more than empty folders and what was to be begun there.
+
+    Args:
+        folder: Where it is.
+        begun: Name of the manifest of a data set that is not finished.
+    """
+    nothing = (HALF_WRITTEN, LOCK, begun)
+    return all(
+        not any(file.rglob("*")) if file.is_dir() else file.name in nothing
+        for file in folder.iterdir()
+    )
 
 
 def parse(text: bytes | str) -> dict[str, Any]:

@@ -65,7 +65,9 @@ class Stack:
         if self.path.exists():
             self._require_same(self.path, self._stored_manifest(), manifest)
             return not self._waiting.exists() and all(table.is_file() for table in self.tables)
-        if self._waiting.exists() and not (self._waiting.is_dir() and is_unused(self._waiting)):
+        if self._waiting.exists() and not (
+            self._waiting.is_dir() and is_unused(self._waiting, begun=_MANIFEST)
+        ):
             self._require_same(self._waiting, self._waiting_manifest(), manifest)
         elif of_another := [table for table in self.tables if table.exists()]:
             raise DatasetError(
