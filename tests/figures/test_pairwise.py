@@ -72,3 +72,20 @@ def test_the_level_is_written_to_all_its_digits(make_comparison):
 def test_nothing_to_compare_is_an_error():
     with pytest.raises(ComparisonError, match="no two finished runs"):
         draw_pairwise(compare([]))
+
+
+def test_names_of_several_lines_have_room(make_comparison):
+    comparison = with_pairs(make_comparison(4))
+    named = tuple(
+        replace(entry, name=f"{entry.name} {'of many words ' * 6}".strip())
+        for entry in comparison.entries
+    )
+    ax = draw_pairwise(replace(comparison, entries=named))
+    ax.figure.draw_without_rendering()
+    rows = [label.get_window_extent() for label in ax.get_yticklabels()]
+    for one, other in itertools.pairwise(sorted(rows, key=lambda box: box.y0)):
+        assert one.y1 < other.y0
+    # Of a name that is turned by 45 degrees, the thickness is seen along the axis.
+    height = max(box.height for box in rows)
+    x = [ax.transData.transform((k, 0))[0] for k in range(4)]
+    assert height * 2**0.5 < x[1] - x[0]

@@ -36,8 +36,11 @@ def draw_pairwise(comparison: Comparison, ax: Axes | None = None) -> Axes:
         f"{comparison.test[1:]}.",
         72,
     )
-    width = max(7.0, 3 + 0.52 * n)
-    ax = ax or new_axes(width, 2.6 + 0.52 * n + 0.17 * note.count("\n"))
+    labels = [wrapped(name, 24) for name in names]
+    # Names of several lines, turned by 45 degrees, stand beside each other.
+    side = max(0.52, 0.26 * max(label.count("\n") + 1 for label in labels))
+    width = max(7.0, 3 + side * n)
+    ax = ax or new_axes(width, 2.6 + side * n + 0.17 * note.count("\n"))
     small: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "color": INK}
     for (i, j), pair in zip(itertools.combinations(range(n), 2), comparison.pairs, strict=True):
         differ[i, j] = differ[j, i] = pair.p_holm <= 1 - level
@@ -45,7 +48,6 @@ def draw_pairwise(comparison: Comparison, ax: Axes | None = None) -> Axes:
         ax.text(j, i, p_text(pair.p_holm), **small | {"color": colour})
         ax.text(i, j, f"{pair.difference.value:.4f}", **small | {"color": colour})
     ax.imshow(differ, cmap=ListedColormap([FAINT, BLUE]), vmin=0, vmax=1)
-    labels = [wrapped(name, 24) for name in names]
     ax.set_xticks(range(n), labels, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_yticks(
         range(n),
