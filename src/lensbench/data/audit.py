@@ -343,7 +343,7 @@ def _undivided(catalogue: Catalogue) -> Iterator[Finding]:
 
 
 def _ending(name: str) -> str:
-    """Return how a name ends, from the first dot of its last two: `.fits.bz2`."""
+    """Return the last two suffixes of a name, such as `.fits.bz2`; all of a name without any."""
     return "".join(PurePosixPath(name).suffixes[-2:]) or PurePosixPath(name).name
 
 

@@ -26,7 +26,7 @@ _NO_KEYWORDS = frozenset({"", "END"})
 _NO_BANDS = re.compile(
     r"MA?SK|DQ|CTX|FLA?GS?|BPM|QUALITY|SEG(MENTATION|MAP)?"
     r"|ERR(OR)?S?|UNCERT(AINTY)?|RMS|SIGMA|STD(DEV)?|STAT|NOISE(MAP)?"
-    r"|VAR(IANCE)?|I?VAR|INVVAR|IVM|WHT|WGT|WEIGHTS?"
+    r"|(I|INV)?VAR(IANCE)?|IVM|WHT|WGT|WEIGHTS?"
     r"|PSF(IMAGE|MODEL)?|SKY|BKG|BACKGROUND|MODEL|RESIDUALS?|CON|COVERAGE|EXP(OSURE|MAP)?"
 )
 """Words in the names of planes that go with an image: masks, errors, weights, what was modelled."""
