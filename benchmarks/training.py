@@ -43,7 +43,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 from unittest import mock
 
 import lightning
@@ -180,6 +180,7 @@ def main(
     seconds: float = 60,
     n_images: int = 6000,
     batch_size: int = 32,
+    image_size: int | Literal["native"] = "native",
     n_rounds: int = 3,
     compiled: bool = False,
     threads: int | None = None,
@@ -194,6 +195,7 @@ def main(
             `efficiency`.
         n_images: At most in each measurement; on a GPU take 30,000.
         batch_size: Images per step.
+        image_size: Side in pixels to which all but the contract's way resize the images.
         n_rounds: How often each is measured, but in `efficiency`.
         compiled: Whether `ways` measures torch.compile too; on a CPU that takes minutes.
         threads: CPU threads.
@@ -206,13 +208,14 @@ def main(
         update={
             "batch_size": batch_size,
             "reference_batch_size": batch_size,
+            "image_size": image_size,
             "epochs": 1,
         }
     )
     everything = tuple(row.identifier for row in lensbench.CONTRACT_MODELS)
     names = [_full_name(name) for name in (everything if models == ("all",) else models)]
     table = _Table(out)
-    table.add(_heading(device, seconds, n_images, batch_size), "")
+    table.add(_heading(device, seconds, n_images, recipe), "")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         files = lensbench.simulate(
@@ -254,14 +257,16 @@ def _full_name(name: str) -> str:
     return str(resolve(rows.get(name, name)))
 
 
-def _heading(device: torch.device, seconds: float, n_images: int, batch_size: int) -> str:
+def _heading(device: torch.device, seconds: float, n_images: int, recipe: Recipe) -> str:
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     machine = describe_environment(device.type, gpu, "", torch.get_num_threads()).machine
+    resized = "" if recipe.image_size == "native" else f", resized to {recipe.image_size},"
     return (
-        f"{machine.removesuffix(', ')}; torch {torch.__version__}. Images of 150 px in batches of "
-        f"{batch_size}, in each measurement as many as the bare step takes in about {seconds:g} s, "
-        f"at most {n_images:,}. Images per second are those of the fastest round, then their "
-        "ratio; the last column is the median of the ratios within a round, with their range."
+        f"{machine.removesuffix(', ')}; torch {torch.__version__}. Images of 150 px{resized} in "
+        f"batches of {recipe.batch_size}, in each measurement as many as the bare step takes in "
+        f"about {seconds:g} s, at most {n_images:,}. Images per second are those of the fastest "
+        "round, then their ratio; the last column is the median of the ratios within a round, with "
+        "their range."
     )
 
 
