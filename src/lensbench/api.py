@@ -395,16 +395,14 @@ def evaluate(
     from lensbench.runs.foreign import Scores
 
     _require_one_of(scores, Scores, "scores")
-    given = [str(one) for one in _each(predictions)]
+    given = [_named_file(str(one)) for one in _each(predictions)]
     if not given:
         raise ConfigError("there are no predictions to judge")
+    unnamed = {name for name, _, is_named in given if not is_named}
+    require_apart(name for name, *_ in given if name in unnamed)
     files: dict[str, list[Path]] = {}
-    unnamed = set()
-    for one in given:
-        name, file, is_named = _named_file(one)
+    for name, file, _ in given:
         files.setdefault(name, []).append(file)
-        unnamed |= set() if is_named else {name}
-    require_apart(name for name, of_it in files.items() for _ in of_it if name in unnamed)
     _require_run_names(files)
     return judge_files(
         files,
