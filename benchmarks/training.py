@@ -7,8 +7,8 @@ Usage: python benchmarks/training.py [--parts efficiency,others,ways,memory] [--
   averaged weights, losses, progress bar) over the bare step of the same model on one batch that is
   on the device, in the same precision and order in memory. Each is busy for about a second in turn,
   so that what else the machine does falls on both. On a CPU a second line has the same over the
-  steps (forward and backward pass, optimiser) within the loop, which are timed where they are, so
-  that noise falls out. What a fit takes besides its loop and its validation (its start, a
+  steps (forward and backward pass, loss, optimiser) within the loop, which are timed where they
+  are, so that noise falls out. What a fit takes besides its loop and its validation (its start, a
   checkpoint, the weights of the best epoch) is said in seconds.
 - `others`: our whole `fit` against three loops on the same files: the contract's way (a file at a
   time through PIL, 8 bits, 224 px, three channels, a DataLoader), a plain Lightning loop with a
@@ -356,7 +356,7 @@ class Tally:
 
 @contextlib.contextmanager
 def steps_timed() -> Iterator[Tally]:
-    """Count the seconds of forward and backward passes and of AdamW, wherever they are done."""
+    """Count the seconds of what a bare step does too, wherever it is done."""
     tally = Tally()
     adamw = torch.optim.AdamW.step
 
@@ -370,6 +370,12 @@ def steps_timed() -> Iterator[Tally]:
     with (
         mock.patch.object(Classifier, "forward", tally.around(Classifier.forward)),
         mock.patch.object(torch.Tensor, "backward", tally.around(torch.Tensor.backward)),
+        mock.patch.object(
+            nn.functional, "cross_entropy", tally.around(nn.functional.cross_entropy)
+        ),
+        mock.patch.object(
+            torch.optim.AdamW, "zero_grad", tally.around(torch.optim.AdamW.zero_grad)
+        ),
         mock.patch.object(torch.optim.AdamW, "step", without_closure),
     ):
         yield tally

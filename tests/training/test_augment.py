@@ -12,6 +12,7 @@ from lensbench.config import Recipe
 from lensbench.training.augment import (
     augment,
     draw_affine,
+    draw_elements,
     move_by_index,
     move_group_by_group,
     sampling_grid,
@@ -56,10 +57,8 @@ def test_exact_symmetries_reach_every_element_equally_often(symmetry, n_elements
 )
 def test_a_gpu_moves_pixels_as_a_cpu_does(elements, shape):
     images = torch.rand(40, 2, *shape)
-    drawn = torch.randint(len(elements), (40,), generator=generator())
-    at_once, by_group = (
-        move(images, drawn, elements) for move in (move_by_index, move_group_by_group)
-    )
+    drawn = torch.tensor(elements)[torch.randint(len(elements), (40,), generator=generator())]
+    at_once, by_group = (move(images, drawn) for move in (move_by_index, move_group_by_group))
     assert torch.equal(at_once, by_group)
 
 
@@ -191,6 +190,25 @@ def test_images_on_zero_are_filled_with_zeros_as_ever():
     )
     wanted = functional.grid_sample(images, grid, mode="bilinear", align_corners=False)
     assert torch.equal(augment(images, recipe(**AFFINE), generator()), wanted)
+
+
+@pytest.mark.parametrize(
+    ("symmetry", "shape"), [("d4", (15, 15)), ("d4", (12, 15)), ("none", (9, 9))]
+)
+def test_an_image_is_flipped_and_turned_before_it_is_interpolated(symmetry, shape):
+    images = torch.rand(64, 2, *shape, generator=generator())
+    plan = recipe(symmetry=symmetry, **AFFINE, affine_share=0.8)
+    draws = generator()
+    elements = draw_elements(images.shape, plan, draws)
+    matrices = draw_affine(len(images), plan, draws)
+    out = augment(images, plan, generator())
+    for image, element, matrix, found in zip(images, elements, matrices, out, strict=True):
+        flipped = image.flip(-1) if element >= 4 else image
+        exact = np.rot90(flipped.numpy(), int(element) % 4, axes=(1, 2)).copy()
+        grid = sampling_grid(matrix[None], shape, torch.device("cpu"))
+        sky = exact.min()
+        wanted = functional.grid_sample(torch.tensor(exact - sky)[None], grid, align_corners=False)
+        torch.testing.assert_close(found, wanted[0] + sky, rtol=0, atol=1e-5)
 
 
 def test_a_fit_in_bfloat16_sees_the_images_that_one_in_float32_sees():

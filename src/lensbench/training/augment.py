@@ -12,6 +12,9 @@ from torch.nn import functional as nn
 from lensbench.config import Recipe
 from lensbench.training.views import D4, FLIPS, d4_view
 
+NOWHERE = -1
+"""In place of an element of D4, for an image that is moved in another way."""
+
 
 def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
     """Apply the recipe's random symmetries, drawn anew for each image.
@@ -28,17 +31,29 @@ def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
         the bit. Oblong images are flipped but never turned by 90 degrees, which would change their
         shape.
     """
-    moved = images
-    if recipe.symmetry != "none":
-        turned = recipe.symmetry == "d4" and images.shape[-1] == images.shape[-2]
-        elements = tuple(D4) if turned else FLIPS
-        drawn = torch.randint(len(elements), (len(images),), generator=generator)
-        move = move_group_by_group if images.device.type == "cpu" else move_by_index
-        moved = move(images, drawn, elements)
-    if recipe.rotation_degrees or recipe.shift or recipe.scale:
-        moved = moved.clone() if moved is images else moved
-        _resample(moved, draw_affine(len(images), recipe, generator))
+    elements = draw_elements(images.shape, recipe, generator)
+    matrices = draw_affine(len(images), recipe, generator)
+    interpolated = (matrices != torch.eye(2, 3)).flatten(1).any(dim=1)
+    if not (elements.any() or interpolated.any()):
+        return images
+    move = move_group_by_group if images.device.type == "cpu" else move_by_index
+    moved = move(images, elements.where(~interpolated, NOWHERE))
+    rows = interpolated.nonzero().squeeze(1)
+    if len(rows):
+        # Both moves in one, so that the images that are interpolated are moved just once.
+        both = _product(_matrices_of_d4()[elements[rows]], matrices[rows])
+        rows = _send(rows, images.device)
+        moved.index_copy_(0, rows, _interpolated(images[rows], both))
     return moved
+
+
+def draw_elements(shape: Sequence[int], recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
+    """Draw (B,) int64 elements of `D4` for images of a shape (B, C, H, W)."""
+    if recipe.symmetry == "none":
+        return torch.zeros(shape[0], dtype=torch.int64)
+    turned = recipe.symmetry == "d4" and shape[-1] == shape[-2]
+    elements = torch.tensor(D4 if turned else FLIPS)
+    return elements[torch.randint(len(elements), (shape[0],), generator=generator)]
 
 
 def draw_affine(n_images: int, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
@@ -90,56 +105,58 @@ def _centres(n_pixels: int, dtype: torch.dtype, device: torch.device) -> torch.T
     return (2 * torch.arange(n_pixels, dtype=dtype, device=device) + 1) / n_pixels - 1
 
 
-def _resample(images: torch.Tensor, matrices: torch.Tensor) -> None:
-    """Interpolate, in place, the images whose matrix, on the CPU, is not the identity."""
-    moved = (matrices != torch.eye(2, 3)).flatten(1).any(dim=1).nonzero().squeeze(1)
-    if not len(moved):
-        return
-    index = _send(moved, images.device)
-    chosen = images[index]
-    grid = sampling_grid(matrices[moved].to(images.dtype), images.shape[-2:], images.device)
+def _interpolated(images: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+    """Return images of which each is moved by its matrix."""
+    grid = sampling_grid(matrices.to(images.dtype), images.shape[-2:], images.device)
     # Sampling fills with 0, which an image of another sky does not have.
-    sky = chosen.amin((1, 2, 3), keepdim=True)
-    resampled = nn.grid_sample(chosen - sky, grid, mode="bilinear", align_corners=False)
-    images.index_copy_(0, index, resampled + sky)
+    sky = images.amin((1, 2, 3), keepdim=True)
+    moved = nn.grid_sample(images - sky, grid, mode="bilinear", align_corners=False)
+    return moved.add_(sky)
 
 
-def move_by_index(
-    images: torch.Tensor, drawn: torch.Tensor, elements: tuple[int, ...]
-) -> torch.Tensor:
+@functools.cache
+def _matrices_of_d4() -> torch.Tensor:
+    """Return (8, 2, 2): from x and y in a `d4_view` to those in the image, both in [-1, 1]."""
+    mirror, turn = torch.tensor([[-1.0, 0], [0, 1]]), torch.tensor([[0.0, -1], [1, 0]])
+    power = torch.linalg.matrix_power
+    return torch.stack([power(mirror, element // 4) @ power(turn, element % 4) for element in D4])
+
+
+def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Multiply (B, 2, 2) by (B, 2, 3) matrices; autocast rounds what `@` does to bfloat16."""
+    return (left[..., None] * right[:, None]).sum(2)
+
+
+def move_by_index(images: torch.Tensor, elements: torch.Tensor) -> torch.Tensor:
     """Move the pixels of each image by an element of D4, all images at once.
 
     Args:
         images: (B, C, H, W).
-        drawn: (B,) int64 on the CPU, which of the elements each image gets.
-        elements: Of `D4`; of oblong images, of `FLIPS`.
+        elements: (B,) int64 on the CPU: of `D4`, those of oblong images of `FLIPS`. An image that
+            goes `NOWHERE` has any values.
     """
-    origins = _origins(images.shape[-2], images.shape[-1], images.device, elements)
-    chosen = origins[_send(drawn, images.device)][:, None].expand(-1, images.shape[1], -1)
+    origins = _origins(images.shape[-2], images.shape[-1], images.device)
+    chosen = origins[_send(elements, images.device)][:, None].expand(-1, images.shape[1], -1)
     return images.flatten(2).gather(2, chosen).view_as(images)
 
 
-def move_group_by_group(
-    images: torch.Tensor, drawn: torch.Tensor, elements: tuple[int, ...]
-) -> torch.Tensor:
+def move_group_by_group(images: torch.Tensor, elements: torch.Tensor) -> torch.Tensor:
     """Do the same with few bytes but many steps: half of the time on a CPU.
 
     The other way reads eight bytes of index for each pixel.
     """
     moved = torch.empty_like(images)
-    for number, element in enumerate(elements):
-        rows = (drawn == number).nonzero().squeeze(1)
+    for element in set(elements.tolist()) - {NOWHERE}:
+        rows = (elements == element).nonzero().squeeze(1)
         moved[rows] = d4_view(images[rows], element)
     return moved
 
 
 @functools.lru_cache(maxsize=8)
-def _origins(
-    height: int, width: int, device: torch.device, elements: tuple[int, ...]
-) -> torch.Tensor:
-    """Return (4 or 8, H * W) int64: which pixel each pixel of a moved image was."""
+def _origins(height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Return (8, H * W) int64: which pixel each pixel of a moved image was."""
     pixels = torch.arange(height * width, device=device).reshape(height, width)
-    return torch.stack([d4_view(pixels, element).flatten() for element in elements])
+    return torch.stack([d4_view(pixels, element).flatten() for element in D4])
 
 
 def _send(draws: torch.Tensor, device: torch.device) -> torch.Tensor:
