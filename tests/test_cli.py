@@ -1,5 +1,6 @@
 """The command line: what it loads, prints and returns."""
 
+import importlib.metadata
 import json
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+import lensbench as package
 from lensbench import cli
 from lensbench.config import DataSpec
 from lensbench.data.finding import Audit
@@ -56,6 +58,13 @@ def test_comparing_and_plotting_need_no_torch(shared, tmp_path):
     code = f"import lensbench; lensbench.compare([{str(record)!r}], {str(tmp_path)!r})"
     assert "torch" not in loaded_by(code)
     assert len(list(tmp_path.glob("**/*.png"))) >= 4
+
+
+def test_the_version_is_told(lensbench):
+    installed = importlib.metadata.version("lensbench")
+    assert lensbench("--version") == (0, f"lensbench {installed}\n")
+    assert package.__version__ == installed
+    assert "lensbench --version" in lensbench("--help")[1]
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)

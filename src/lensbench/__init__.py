@@ -32,6 +32,7 @@ from lensbench.outcome import Predictions
 from lensbench.recipes import RECIPES
 from lensbench.runs.layout import contract_layout
 from lensbench.runs.record import RunRecord
+from lensbench.version import __version__
 from lensbench.zoo.names import CONTRACT_MODELS, ContractModel, list_models
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "RunRecord",
     "SplitSpec",
     "SweepResult",
+    "__version__",
     "choose_recipe",
     "compare",
     "contract_layout",

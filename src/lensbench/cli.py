@@ -35,6 +35,7 @@ from lensbench.evaluation.estimate import MACRO_AUC
 from lensbench.recipes import RECIPES
 from lensbench.runs.foreign import Scores
 from lensbench.simulation import CLASSES, KNOBS, POPULATIONS, named_population
+from lensbench.version import __version__
 from lensbench.whole_file import write_whole
 from lensbench.zoo.names import CONTRACT_MODELS, list_models
 
@@ -645,12 +646,16 @@ VERBS: dict[str, Callable[..., int]] = {
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a verb, and end the process with its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if list(arguments) == ["--version"]:
+        _say(f"lensbench {__version__}")
+        sys.exit()
     finish(
         lambda: tyro.extras.subcommand_cli_from_dict(
             VERBS,
             prog="lensbench",
             description="Classify strong gravitational lenses by their dark-matter substructure, "
-            "and compare classifiers honestly.",
+            "and compare classifiers honestly. `lensbench --version` says which release this is.",
             args=arguments,
         )
     )

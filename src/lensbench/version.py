@@ -1,3 +1,3 @@
 """Which lensbench this is, installed or not."""
 
-VERSION = "0.1.0"
+__version__ = "0.1.0"

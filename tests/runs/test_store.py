@@ -18,7 +18,7 @@ from lensbench.runs.layout import NATIVE, contract_layout, find_records
 from lensbench.runs.record import RunRecord, SplitSummary, TestResults
 from lensbench.runs.store import RunStore
 from lensbench.training.execution import Execution, keep_execution
-from lensbench.version import VERSION
+from lensbench.version import __version__
 from lensbench.whole_file import write_whole
 
 KNOWN = Fingerprints(data="data", split="split")
@@ -301,9 +301,9 @@ def test_a_failure_never_replaces_results(tmp_path):
 
 def test_the_version_is_that_of_the_installed_package():
     found = describe_environment("cpu", None, "32-true", 1).libraries["lensbench"]
-    assert found == VERSION == metadata.version("lensbench")
+    assert found == __version__ == metadata.version("lensbench")
     citation = Path(__file__).parents[2] / "CITATION.cff"
-    assert f"version: {VERSION}" in citation.read_text()
+    assert f"version: {__version__}" in citation.read_text()
 
 
 def test_how_steps_are_computed_makes_no_other_run_unless_a_precision_is_asked_for(tmp_path):

@@ -269,7 +269,7 @@ def test_the_same_data_set_is_left_alone(tmp_path, monkeypatch, name):
 @each_format
 def test_another_version_of_the_program_leaves_it_alone_too(tmp_path, monkeypatch, name):
     make(tmp_path / name)
-    monkeypatch.setattr("lensbench.simulation.manifest.VERSION", "9.9")
+    monkeypatch.setattr("lensbench.simulation.manifest.__version__", "9.9")
     monkeypatch.setattr(render, "expected_counts", pytest.fail)
     make(tmp_path / name)
 

@@ -19,7 +19,7 @@ from lensbench.runs.record import (
     SplitSummary,
     TestResults,
 )
-from lensbench.version import VERSION
+from lensbench.version import __version__
 
 if TYPE_CHECKING:  # it takes scipy, which training does without
     from lensbench.evaluation.ensemble import Ensemble
@@ -71,7 +71,7 @@ def completed_record(
         test_results=_test_results(evaluation),
         training_time_s=timing.fit_seconds if timing else None,
         lensbench=Provenance(
-            lensbench_version=VERSION,
+            lensbench_version=__version__,
             run=config,
             environment=environment,
             classes=evaluation.classes,
@@ -185,7 +185,7 @@ def failed_record(config: RunConfig, environment: Environment, error: str) -> Ru
         status="Failed",
         error=error,
         config=_contract_config(config, environment, None),
-        lensbench=Provenance(lensbench_version=VERSION, run=config, environment=environment),
+        lensbench=Provenance(lensbench_version=__version__, run=config, environment=environment),
     )
 
 
@@ -200,7 +200,7 @@ def _judged_record(
         config=None,
         test_results=_test_results(evaluation),
         lensbench=Provenance(
-            lensbench_version=VERSION,
+            lensbench_version=__version__,
             run=None,
             environment=None,
             classes=evaluation.classes,

@@ -7,7 +7,7 @@ from importlib import metadata
 
 from lensbench.machine import cpu_name
 from lensbench.runs.record import Environment
-from lensbench.version import VERSION
+from lensbench.version import __version__
 
 _LIBRARIES = (
     "numpy",
@@ -48,5 +48,6 @@ def describe_environment(
         threads=threads,
         platform=platform.platform(),
         python=platform.python_version(),
-        libraries={"lensbench": VERSION} | {name: metadata.version(name) for name in _LIBRARIES},
+        libraries={"lensbench": __version__}
+        | {name: metadata.version(name) for name in _LIBRARIES},
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lensbench.simulation.population import Population
-from lensbench.version import VERSION
+from lensbench.version import __version__
 
 # Raised whenever the same population and seed come to give other images.
 _GENERATOR = 3
@@ -31,7 +31,7 @@ def manifest_of(
         "population": population.model_dump(mode="json", exclude={"about"}),
         "seed": seed,
         "n_images": n_images,
-        _ABOUT_THE_PROGRAM: VERSION,
+        _ABOUT_THE_PROGRAM: __version__,
     }
 
 

@@ -34,7 +34,7 @@ from lensbench.reporting.page.provenance import data_of, environments, run_views
 from lensbench.reporting.page.ranking import interval_notes, methods, pair_matrix, ranking_rows
 from lensbench.reporting.page.results import class_columns, interval, number, result_columns
 from lensbench.runs.cost import Costs
-from lensbench.version import VERSION
+from lensbench.version import __version__
 from lensbench.whole_file import write_whole
 
 _HERE = Path(__file__).parent
@@ -89,7 +89,7 @@ def write_page(
     html = _render(
         comparison=comparison,
         level=spec.level,
-        version=VERSION,
+        version=__version__,
         apart=APART if len(machines) > 1 else "",
         machine=machines[0] if any(entry.minutes is not None for entry in entries) else "",
         greater_is_better=metric_of(comparison.metric).greater_is_better,
