@@ -7,8 +7,9 @@ from pathlib import Path
 from lensbench.config import DATASET_URL, UNFINISHED
 from lensbench.data.sources.archive import TarSource, ZipSource, is_tar, is_zip
 from lensbench.data.sources.folder import FolderSource
+from lensbench.data.sources.named_arrays import STACK_SUFFIXES
 from lensbench.data.sources.source import Source, interrupted
-from lensbench.data.sources.stack import STACK_SUFFIXES, StackSource
+from lensbench.data.sources.stack import StackSource
 from lensbench.errors import DatasetError
 
 
