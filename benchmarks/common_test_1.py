@@ -65,6 +65,7 @@ def main(
     n_val: int = 2_500,
     epochs: int = 50,
     batch_size: int | None = None,
+    image_size: int | None = None,
     threads: int | None = None,
     folder: Path | None = None,
     out: Path = Path("benchmarks/results/common_test_1.json"),
@@ -79,6 +80,7 @@ def main(
         n_val: Images of each class to test on.
         epochs: Of each model.
         batch_size: Of each model (default: the recipe's).
+        image_size: Side in pixels to which images are resized (default: their own).
         threads: CPU threads.
         folder: For data and runs, kept (default: a temporary one).
         out: The JSON file.
@@ -92,14 +94,14 @@ def main(
     simulated = time.monotonic() - clock
     shape = open_or_build_pack(spec).image_shape
     runs = place / "runs"
-    changes = {"epochs": epochs, "batch_size": batch_size}
+    changes = {"epochs": epochs, "batch_size": batch_size, "image_size": image_size}
     for model in models:
         left = 60 * minutes - (time.monotonic() - clock)
         if left < SECONDS_TO_MEASURE + SECONDS_BESIDES:
             print(f"{model}: left out, there are {left:.0f} s left", flush=True)
             continue
         try:
-            machine, wanted = plan(model, shape, 3 * n_train * epochs, batch_size, threads)
+            machine, wanted = plan(model, shape, 3 * n_train * epochs, changes, threads)
         except (RuntimeError, lensbench.LensbenchError) as error:  # out of memory, say
             print(f"{model}: left out, it cannot be measured: {error}", flush=True)
             continue
@@ -120,7 +122,7 @@ def main(
 
 
 def plan(
-    model: str, shape: ImageShape, n_images: int, batch_size: int | None, threads: int | None
+    model: str, shape: ImageShape, n_images: int, changes: dict[str, Any], threads: int | None
 ) -> tuple[MachineSpec, float]:
     """Choose how a fit is computed, and return that and how long the run will take.
 
@@ -128,7 +130,7 @@ def plan(
     """
     name = str(resolve(choose_models([model], with_batch_sizes=False)[0].identifier))
     start = ModelSpec(identifier=name, pretrained=False)
-    recipe = lensbench.choose_recipe(recipe_for("lensbench", start), batch_size=batch_size)
+    recipe = lensbench.choose_recipe(recipe_for("lensbench", start), **changes)
     subject = Subject(name, recipe, CLASSES, shape)
     machine = MachineSpec(threads=threads, compile="no")
     way = fastest_execution(subject, machine)
