@@ -74,6 +74,7 @@ def test_names_that_no_record_could_hold_are_refused():
         (Recipe, {"name": "x", "epochs": 1, "batch_size": 2, "learning_rate": 1, "speed": 3}),
         (Recipe, {"name": "x", "epochs": 2, "batch_size": 2, "learning_rate": 1, "warm_up": 0.1}),
         (Recipe, {"name": "x", "epochs": 1, "batch_size": 2, "learning_rate": math.inf}),
+        (DataSpec, {"path": "d", "value_range": (0, math.inf)}),
         (SplitSpec, {"validation_fraction": 1.0}),
         (SplitSpec, {"convention": "random"}),
         (JudgeSpec, {"level": 95}),

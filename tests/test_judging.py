@@ -58,6 +58,43 @@ def test_nothing_is_written_unless_it_is_asked_for(files, tmp_path):
     assert set(tmp_path.rglob("*")) == before
 
 
+def test_predictions_in_memory_are_judged_like_those_in_files(files, tmp_path):
+    models = {file.stem: Predictions.load(file) for file in files}
+    found = lensbench.evaluate(models, tmp_path / "judged", judge=FEW)
+    wanted = lensbench.evaluate(files, judge=FEW)
+    assert [(one.name, one.auc) for one in found.entries] == [
+        (one.name, one.auc) for one in wanted.entries
+    ]
+    assert found.verdict == wanted.verdict
+    assert RunRecord.read(tmp_path / "judged/weak/record.json").is_foreign
+    with pytest.raises(ConfigError, match="labels and scores are for files"):
+        lensbench.evaluate(models, scores="logits")
+    with pytest.raises(ConfigError, match=r"'a/b' becomes part of file names.*another key"):
+        lensbench.evaluate({"a/b": models["weak"]})
+    with pytest.raises(ConfigError, match="no predictions to judge"):
+        lensbench.evaluate({})
+
+
+def test_what_models_are_ranked_by_has_its_intervals_explained(files, tmp_path):
+    lensbench.evaluate(files, tmp_path / "judged", judge=FEW)
+    _, written = lensbench.compare(
+        tmp_path / "judged", tmp_path / "tables", metric="f1_macro", judge=FEW
+    )
+    text = written.markdown.read_text()
+    for what in ("macro F1", "AUC", "Accuracy"):
+        assert f"{what} intervals: 95%" in text
+
+
+def test_names_of_files_are_printed_as_they_are(files, tmp_path, capsys):
+    """Also where a part of them is the code of an emoji."""
+    lensbench.evaluate([f"one={files[0]}"], tmp_path / "judged", judge=FEW)
+    damaged = tmp_path / "judged" / ":a:" / "record.json"
+    damaged.parent.mkdir()
+    damaged.write_text("{")
+    assert status("compare", tmp_path / "judged") == 1
+    assert f"left out: {damaged}" in capsys.readouterr().out
+
+
 def test_judged_predictions_become_runs_that_compare_with_others(files, tmp_path):
     out = tmp_path / "judged"
     first = lensbench.evaluate([f"mine={files[0]}", files[1]], out, judge=FEW)

@@ -83,6 +83,18 @@ def test_it_says_of_the_test_images_what_the_run_said(trained, tmp_path, views, 
         np.testing.assert_allclose(rows[name], probabilities, atol=1e-6)
 
 
+def test_a_notebook_gets_probabilities_and_no_file(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = trained / "data/val"
+    found = lensbench.predict(trained / "runs/tiny", images)
+    assert list(tmp_path.iterdir()) == []
+    lensbench.predict(trained / "runs/tiny", images, "out.csv")
+    rows = read(tmp_path / "out.csv")
+    assert rows.keys() == found.probabilities.keys()
+    for name, row in rows.items():
+        np.testing.assert_allclose(row, found.probabilities[name], atol=1e-12)
+
+
 @pytest.mark.parametrize("run", ["runs/tiny", "elsewhere/Ensemble"])
 def test_labelled_images_are_another_test(trained, tmp_path, capsys, run):
     """On the images of the test it says what the test said."""

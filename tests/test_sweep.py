@@ -343,6 +343,12 @@ def test_a_wrong_setting_is_named_before_anything_starts(go):
         go(["resnet18", "ResNet18"])
     with pytest.raises(ConfigError, match="file names"):
         go([f"a/b={TINY}"])
+    with pytest.raises(ConfigError, match="to name a run, name its model: mine=model"):
+        go([TINY], name="mine")
+    with pytest.raises(ConfigError, match=r"\('a',\) is no model: give its name, or \(name, model"):
+        go([("a",)])
+    with pytest.raises(ConfigError, match="pretrained: Input should be a valid boolean"):
+        go([TINY], pretrained="maybe")
 
 
 def test_no_models_is_an_error(go):

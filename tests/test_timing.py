@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+import lensbench
 from lensbench import timing
 from lensbench.comparison.costs import known_costs
 from lensbench.config import DataSpec, MachineSpec, ModelSpec, RunConfig
 from lensbench.cost import Cost, MeasuredCost, Throughput
+from lensbench.errors import ConfigError
 from lensbench.recipes import CONTRACT
-from lensbench.runs.cost import Costs
+from lensbench.runs.cost import COSTS, Costs
 from lensbench.runs.record import Environment, RunRecord
 from lensbench.timing import time_runs
+from reporting.page_runs import store_run
 
 SPEED = Throughput(repeats=(10.0, 12.0), batch_size=8)
 
@@ -87,6 +90,23 @@ def test_seeds_of_a_model_are_measured_once_under_its_name(subjects):
     run([record("A", None, 42), record("A-seed43", "A", 43), record("B-seed43", "B", 43)])
     assert set(subjects) == {"A", "B"}
     assert subjects["B"].image_shape == (1, 64, 64)
+
+
+def test_what_cannot_be_kept_or_read_is_said_before_anything_is_measured(subjects, tmp_path):
+    said: list[str] = []
+    for name in ("A", "B"):
+        store_run(tmp_path, name, separation=1)
+    with pytest.raises(ConfigError, match=r"A/record\.json is one record: name the folder"):
+        lensbench.time(tmp_path / "A" / "record.json")
+    (tmp_path / COSTS).mkdir()
+    with pytest.raises(ConfigError, match=f"{COSTS} cannot be written: .* is in the way"):
+        lensbench.time(tmp_path)
+    assert not subjects
+    (tmp_path / COSTS).rmdir()
+    (tmp_path / "B" / "record.json").write_text("{")
+    lensbench.time(tmp_path, say=said.append)
+    assert set(subjects) == set(Costs.read(tmp_path / COSTS).runs) == {"A"}
+    assert said[0].startswith(f"left out: {tmp_path / 'B' / 'record.json'}: ")
 
 
 def test_published_models_are_measured_by_their_protocol(subjects, shared):

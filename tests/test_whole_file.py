@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lensbench.whole_file import write_whole, written_whole
+from lensbench.errors import ConfigError
+from lensbench.whole_file import require_room, write_whole, written_whole
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -84,3 +85,11 @@ def test_two_processes_do_not_share_what_they_write(tmp_path):
         assert path.read_text() == "theirs"
     assert path.read_text() == "ours"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_may_not_be_written_to_is_refused_beforehand(tmp_path, monkeypatch):
+    require_room(tmp_path / "new" / "a.json")
+    monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)
+    with pytest.raises(ConfigError, match=f"{tmp_path} is no place that you may write to"):
+        require_room(tmp_path / "new" / "a.json")
+    assert list(tmp_path.iterdir()) == []

@@ -22,17 +22,19 @@ from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.estimate import MACRO_AUC
 from lensbench.runs.layout import NATIVE, RECORD, Layout, find_records
 from lensbench.runs.store import RunStore, load_predictions
+from lensbench.whole_file import require_room
 
 if TYPE_CHECKING:
     from lensbench.comparison.compare import Comparison
     from lensbench.data.finding import Audit
+    from lensbench.outcome import Predictions
     from lensbench.prediction import Classified
     from lensbench.reporting.comparison_files import ComparisonFiles
     from lensbench.reporting.plots import Plots
     from lensbench.reporting.report import Report
     from lensbench.runs.cost import Costs
     from lensbench.runs.foreign import Scores
-    from lensbench.runs.record import EnsembleSummary
+    from lensbench.runs.record import EnsembleSummary, RunRecord
     from lensbench.simulation.population import Population
     from lensbench.sweep import JobOutcome
 
@@ -312,7 +314,6 @@ def report(
     table: str | Path | None = None,
     by: str | Sequence[str] = (),
     figures: bool = True,
-    layout: Layout = NATIVE,
 ) -> tuple[Comparison, Report]:
     """Write one HTML page of finished runs, and the tables and figures of a paper.
 
@@ -325,7 +326,6 @@ def report(
         table: CSV file with numbers of each image, as `explain` takes it.
         by: Its columns, or one of them, against which recall is shown.
         figures: Whether to write the static figures too, which takes longer than the page.
-        layout: File names below those folders.
 
     Raises:
         RecordError: There are no records, or the table lacks an image or a number.
@@ -345,7 +345,7 @@ def report(
         if table is not None
     }
     places = _named(paths)
-    comparison = compare_records(_records(places, layout), judge, metric)
+    comparison = compare_records(_records(places), judge, metric)
     measured = [place / COSTS for place in places if (place / COSTS).is_file()]
     made = write_report(
         comparison,
@@ -362,7 +362,7 @@ def report(
 
 
 def evaluate(
-    predictions: Paths,
+    predictions: Paths | Mapping[str, Predictions],
     out: str | Path | None = None,
     *,
     labels: str | Path | None = None,
@@ -376,7 +376,7 @@ def evaluate(
         predictions: Files as `lensbench.runs.foreign.read_predictions` takes them, or `name=file`
             to name the model. One that is named several times has its predictions in several files,
             such as those of the folds of a cross-validation, and is judged on all of them; these
-            need ids.
+            need ids. Or `Predictions` by the names of the models.
         out: Folder for a record of each, so that `compare` and `report` can take them together
             with runs.
         labels: The labels of `.npy` files.
@@ -391,27 +391,22 @@ def evaluate(
             metric.
         ComparisonError: The models are of different examples.
     """
-    from lensbench.judging import judge_files
+    from lensbench.judging import Given, judge_given, read_given
     from lensbench.runs.foreign import Scores
 
-    _require_one_of(scores, Scores, "scores")
-    given = [_named_file(str(one)) for one in _each(predictions)]
+    if isinstance(predictions, Mapping):
+        if labels is not None or scores != "auto":
+            raise ConfigError("labels and scores are for files: these predictions have theirs")
+        _require_run_names(predictions, "give it another key")
+        given = [Given(name, one, "Python", Path(name)) for name, one in predictions.items()]
+    else:
+        _require_one_of(scores, Scores, "scores")
+        files = _named_files(map(str, _each(predictions)))
+        _require_run_names(files, "say name=file")
+        given = read_given(files, labels=Path(labels) if labels else None, scores=scores)
     if not given:
         raise ConfigError("there are no predictions to judge")
-    unnamed = {name for name, _, is_named in given if not is_named}
-    require_apart(name for name, *_ in given if name in unnamed)
-    files: dict[str, list[Path]] = {}
-    for name, file, _ in given:
-        files.setdefault(name, []).append(file)
-    _require_run_names(files)
-    return judge_files(
-        files,
-        Path(out) if out is not None else None,
-        labels=Path(labels) if labels is not None else None,
-        scores=scores,
-        metric=metric,
-        judge=judge,
-    )
+    return judge_given(given, Path(out) if out is not None else None, metric=metric, judge=judge)
 
 
 def ensemble(
@@ -461,7 +456,7 @@ def ensemble(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     summary, comparison = make_ensemble(
-        _records(places, NATIVE),
+        _records(places),
         store,
         members=_each(members),
         select=select,
@@ -478,7 +473,6 @@ def time(
     batch_size: int | None = None,
     n_repeats: int = 5,
     n_rounds: int = 2,
-    layout: Layout = NATIVE,
     say: Callable[[str], None] = print,
 ) -> Costs:
     """Measure how fast every model of some runs trains and predicts on this machine.
@@ -493,22 +487,24 @@ def time(
         batch_size: Images per step, of all models (default: that of each run).
         n_repeats: How often each speed is measured in each round.
         n_rounds: How often each model has its turn.
-        layout: File names below `runs`.
         say: Takes each line of news.
 
     Raises:
         RecordError: There are no finished runs, or no model of theirs could be measured.
-        ConfigError: The machine lacks the accelerator that was asked for.
+        ConfigError: `runs` is no folder, or the machine lacks the accelerator that was asked for.
     """
     from lensbench.runs.cost import COSTS
-    from lensbench.runs.record import RunRecord
     from lensbench.timing import time_runs
 
     if min(n_repeats, n_rounds) < 1 or (batch_size is not None and batch_size < 2):
         raise ConfigError("measure in one round and one repeat at least, with two images a batch")
-    records = [RunRecord.read(path) for path in _records([runs], layout)]
+    found, notes = _read(_records([runs]))
+    _require_folder(Path(runs))
+    require_room(Path(runs) / COSTS)
+    for note in notes:
+        say(f"left out: {note}")
     costs = time_runs(
-        [record for record in records if record.is_completed],
+        [record for _, record in found if record.is_completed],
         machine,
         batch_size=batch_size,
         n_repeats=n_repeats,
@@ -533,20 +529,16 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
 
     Raises:
         RecordError: There are no records at all.
+        ConfigError: `root` is no folder.
     """
     from lensbench.comparison.compare import compare as compare_records
     from lensbench.reporting.plots import plot_comparison, plot_run
-    from lensbench.runs.record import RunRecord
 
     records = _records([root], layout)
+    _require_folder(Path(root))
+    found, notes = _read(records)
     made: list[Plots] = []
-    notes: list[str] = []
-    for path in records:
-        try:
-            record = RunRecord.read(path)
-        except RecordError as error:
-            notes.append(str(error))
-            continue
+    for path, record in found:
         if record.is_completed:
             folder = _shared_figures(Path(root), layout) or path.parent
             made.append(plot_run(record, folder, only_missing=True))
@@ -567,7 +559,6 @@ def explain(
     by: str,
     *,
     judge: JudgeSpec = JudgeSpec(),
-    layout: Layout = NATIVE,
 ) -> tuple[list[Path], list[str]]:
     """Draw how often the test images of each run are recognised against a number known of them.
 
@@ -577,10 +568,10 @@ def explain(
             of a simulated data set.
         by: Column of the number.
         judge: Level of the intervals.
-        layout: File names below `root`.
 
     Returns:
-        The figures, one a run beside its record, and a line for each run that has no predictions.
+        The figures, one a run beside its record, and a line for each run that has no predictions
+        and each record that cannot be read.
 
     Raises:
         RecordError: There are no records, or the table lacks an image or its number.
@@ -588,12 +579,11 @@ def explain(
     """
     from lensbench.data.table import read_ids_and
     from lensbench.reporting.plots import plot_recall_against
-    from lensbench.runs.record import RunRecord
 
     numbers = _numbers(read_ids_and(by, Path(table)), by, Path(table))
-    drawn, notes = [], []
-    for path in _records([root], layout):
-        record = RunRecord.read(path)
+    found, notes = _read(_records([root]))
+    drawn = []
+    for path, record in found:
         predictions = load_predictions(record, path, "test")
         if predictions is None:
             notes.append(f"{path} holds no predictions")
@@ -617,13 +607,14 @@ def export(weights: str | Path, out: str | Path) -> None:
     from lensbench.zoo.build import load_classifier
     from lensbench.zoo.export import export as export_classifier
 
+    require_room(Path(out))
     export_classifier(load_classifier(Path(weights)), Path(out))
 
 
 def predict(
     weights: str | Path,
     images: str | Path,
-    out: str | Path = "predictions.csv",
+    out: str | Path | None = None,
     *,
     labelled: bool = False,
     labels: str | Path | None = None,
@@ -664,11 +655,12 @@ def predict(
             "precision, order in memory and compiling are of training: predictions are in float32"
         )
     _require_one_of(test_time_augmentation, AskedViews, "test_time_augmentation")
-    _require_room(Path(out))
     from lensbench.data.sources.open import open_source
     from lensbench.prediction import classify, labels_of, load_members
     from lensbench.reporting.csv_table import write_probabilities_csv
 
+    if out is not None:
+        require_room(Path(out))
     members = load_members(Path(weights))
     source = open_source(Path(images), labelled=labelled)
     known = (
@@ -683,7 +675,8 @@ def predict(
         test_time_augmentation=test_time_augmentation,
         batch_size=batch_size,
     )
-    write_probabilities_csv(found.classes, found.probabilities, known, Path(out))
+    if out is not None:
+        write_probabilities_csv(found.classes, found.probabilities, known, Path(out))
     return found
 
 
@@ -697,12 +690,23 @@ def _numbers(rows: Sequence[tuple[str, str]], column: str, table: Path) -> dict[
     return numbers
 
 
-def _require_run_names(names: Iterable[str]) -> None:
+def _require_run_names(names: Iterable[str], remedy: str) -> None:
     try:
         for name in names:
             run_name(name)
     except ValueError as error:
-        raise ConfigError(f"{error}; say name=file") from error
+        raise ConfigError(f"{error}; {remedy}") from error
+
+
+def _named_files(texts: Iterable[str]) -> dict[str, list[Path]]:
+    """Return the files of each name; only a name that is given may have several."""
+    given = [_named_file(text) for text in texts]
+    unnamed = {name for name, _, is_named in given if not is_named}
+    require_apart(name for name, *_ in given if name in unnamed)
+    files: dict[str, list[Path]] = {}
+    for name, file, _ in given:
+        files.setdefault(name, []).append(file)
+    return files
 
 
 def _named_file(text: str) -> tuple[str, Path, bool]:
@@ -712,7 +716,7 @@ def _named_file(text: str) -> tuple[str, Path, bool]:
     return (name, Path(file), True) if is_named else (Path(text).stem, Path(text), False)
 
 
-def _records(paths: Paths, layout: Layout) -> list[Path]:
+def _records(paths: Paths, layout: Layout = NATIVE) -> list[Path]:
     found: list[Path] = []
     for path in _named(paths):
         here = find_records(path, layout) if path.is_dir() else [path] if path.exists() else []
@@ -720,6 +724,19 @@ def _records(paths: Paths, layout: Layout) -> list[Path]:
             raise RecordError(f"no result records in {path}; `lensbench run` makes some")
         found += here
     return found
+
+
+def _read(paths: Iterable[Path]) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
+    """Return the records that can be read, each with its path, and why others cannot."""
+    from lensbench.runs.record import RunRecord
+
+    records, problems = [], []
+    for path in paths:
+        try:
+            records.append((path, RunRecord.read(path)))
+        except RecordError as error:
+            problems.append(str(error))
+    return records, problems
 
 
 def _named(paths: Paths) -> list[Path]:
@@ -745,15 +762,12 @@ def _require_one_of(value: object, literals: Any, what: str) -> None:
         raise ConfigError(f"{what} is {value!r}; there are {', '.join(known)}")
 
 
+def _require_folder(runs: Path) -> None:
+    if not runs.is_dir():
+        raise ConfigError(f"{runs} is one record: name the folder that it lies in")
+
+
 def _require_outside(out: Path, data: Path) -> None:
     """Refuse to put runs among images: their pictures and predictions would be images too."""
     if out.resolve().is_relative_to(data.resolve()):
         raise ConfigError(f"{out} lies inside the data {data}: name a folder outside (out)")
-
-
-def _require_room(file: Path) -> None:
-    """Refuse a place that cannot be written to, before anything is computed for it."""
-    above = next(place for place in file.absolute().parents if place.exists())
-    in_the_way = file if file.is_dir() else None if above.is_dir() else above
-    if in_the_way is not None:
-        raise ConfigError(f"{file} cannot be written: {in_the_way} is in the way")

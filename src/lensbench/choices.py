@@ -53,6 +53,8 @@ def choose_runs(
     Raises:
         LensbenchError: Settings that cannot be used.
     """
+    if "name" in overrides:
+        raise ConfigError(f"to name a run, name its model: {overrides['name']}=model")
     plan = choose_recipe(recipe, **overrides)
     rows = choose_models(models, with_batch_sizes=plan.name == "contract")
     if weights is not None and len(rows) > 1:
@@ -65,7 +67,9 @@ def choose_runs(
     runs = []
     for replicate, row in itertools.product(range(seeds), rows):
         model = str(resolve(row.identifier))
-        start = ModelSpec(identifier=model, pretrained=pretrained, weights=weights)
+        start = checked(
+            ModelSpec, {"identifier": model, "pretrained": pretrained, "weights": weights}
+        )
         own = recipe_for(recipe, start) if isinstance(recipe, str) else recipe
         settings = {
             "name": f"{row.desc}-seed{seed + replicate}" if replicate else row.desc,
@@ -91,7 +95,8 @@ def choose_models(models: Models, *, with_batch_sizes: bool) -> list[ContractMod
         with_batch_sizes: Whether the contract's batch sizes hold for models given by name.
 
     Raises:
-        ConfigError: There are no models, or two runs would have the same name.
+        ConfigError: There are no models, or one is neither a name nor such a row, or two runs would
+            have the same name.
     """
     names: Sequence[str | ContractModel] = [row.desc for row in CONTRACT_MODELS]
     if models is not None:
@@ -150,7 +155,12 @@ def require_apart(names: Iterable[str]) -> None:
 
 def _row(model: str | ContractModel, with_batch_sizes: bool) -> ContractModel:
     if not isinstance(model, str):
-        return ContractModel(*model)
+        try:
+            return ContractModel(*model)
+        except TypeError as error:
+            raise ConfigError(
+                f"{model!r} is no model: give its name, or (name, model, batch size)"
+            ) from error
     name, equals, identifier = model.partition("=")
     for row in CONTRACT_MODELS:
         if (identifier or name) in (row.desc, row.identifier, str(row.model)):

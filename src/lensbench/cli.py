@@ -36,7 +36,7 @@ from lensbench.recipes import RECIPES
 from lensbench.runs.foreign import Scores
 from lensbench.simulation import CLASSES, KNOBS, POPULATIONS, named_population
 from lensbench.version import __version__
-from lensbench.whole_file import write_whole
+from lensbench.whole_file import require_room, write_whole
 from lensbench.zoo.names import CONTRACT_MODELS, list_models
 
 if TYPE_CHECKING:
@@ -247,12 +247,12 @@ def populations(
     table = Table("population", "what to know of it")
     for population in POPULATIONS.values():
         table.add_row(population.name, population.about)
-    Console().print(table)
+    _console().print(table)
     table = Table("knob", "its value", "levels to test at", "nominal")
     for knob_name, knob in KNOBS.items():
         levels = " ".join(f"{level:g}" for level in knob.levels)
         table.add_row(knob_name, knob.about, levels, f"{knob.nominal:g}")
-    Console().print(table)
+    _console().print(table)
     return 0
 
 
@@ -262,8 +262,8 @@ def verify(data: tyro.conf.Positional[_Path], which: _Which, json: Path | None =
     Args:
         json: File for all findings with all their images.
     """
-    if json is not None and not json.parent.is_dir():
-        raise ConfigError(f"{json.parent}: no such folder for the findings")
+    if json is not None:
+        require_room(json)
     audit = api.verify(which.of(data))
     table = Table(title=escape(str(data)))
     for column in ("severity", "code", "finding", "first files"):
@@ -274,7 +274,7 @@ def verify(data: tyro.conf.Positional[_Path], which: _Which, json: Path | None =
     counts = ", ".join(f"{n:,} {name}" for name, n in audit.classes.items())
     size = f" of {' x '.join(map(str, audit.image_shape))}" if audit.image_shape else ""
     if audit.findings:
-        Console().print(table)
+        _console().print(table)
     n_errors = sum(finding.severity == "error" for finding in audit.findings)
     _say(
         f"{audit.n_images:,} images ({counts}){size}: {n_errors} errors, "
@@ -398,7 +398,7 @@ def evaluate(
         judge=judging.judge,
     )
     for entry in comparison.entries:
-        Console().print(estimates_table(entry))
+        _console().print(estimates_table(entry))
     status = show_comparison(comparison, None)
     if out is not None:
         _say(f"records: {out}")
@@ -436,7 +436,7 @@ def ensemble(
         metric=judging.metric,
         judge=judging.judge,
     )
-    Console().print(members_table(made.summary))
+    _console().print(members_table(made.summary))
     status = show_comparison(made.comparison, None)
     for line in made.summary.left_out:
         _say(f"left out: {line}")
@@ -474,7 +474,7 @@ def time(
         n_rounds=n_rounds,
         say=_say,
     )
-    Console().print(costs_table(costs))
+    _console().print(costs_table(costs))
     return 0
 
 
@@ -567,7 +567,7 @@ def models(
         table = Table("name", "model")
         for row in CONTRACT_MODELS:
             table.add_row(row.desc, str(row.model))
-        Console().print(table)
+        _console().print(table)
         _say("`lensbench models PATTERN` searches torchvision, timm, transformers and our own.")
         return 0
     names = list_models(pattern)
@@ -584,7 +584,7 @@ def show(result: api.SweepResult) -> int:
     for outcome in result.outcomes:
         error = outcome.record.error if outcome.record else None
         table.add_row(escape(outcome.job.config.name), outcome.what, escape(error or ""))
-    Console().print(table)
+    _console().print(table)
     problems = show_comparison(result.comparison, result.files)
     if result.files is not None:
         _say(f"`lensbench report {result.records}` makes one page of all of it.")
@@ -600,7 +600,7 @@ def show_comparison(comparison: Comparison, files: ComparisonFiles | None) -> in
     from lensbench.reporting.terminal import ranking_table
 
     if comparison.entries:
-        Console().print(ranking_table(comparison))
+        _console().print(ranking_table(comparison))
         _say(comparison.verdict)
     for problem in comparison.problems:
         _say(f"left out: {problem}")
@@ -665,10 +665,7 @@ def finish(verb: Callable[[], int]) -> NoReturn:
     """Do something and end the process: 0 to 1 as it says, 2 for an error, 130 if interrupted."""
     try:
         status = verb()
-    except LensbenchError as error:
-        sys.stderr.write(f"lensbench: {error}\n")
-        status = _ERROR
-    except OSError as error:
+    except (LensbenchError, OSError) as error:
         sys.stderr.write(f"lensbench: {error}\n")
         status = _ERROR
     except api.Interrupted as interrupted:
@@ -680,4 +677,8 @@ def finish(verb: Callable[[], int]) -> NoReturn:
 
 
 def _say(line: str) -> None:
-    Console(highlight=False, soft_wrap=True, markup=False).print(line)
+    _console().print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _console() -> Console:
+    return Console(emoji=False)  # names of files may hold what looks like the code of one

@@ -54,7 +54,12 @@ def is_text(name: str) -> bool:
 class Spec(BaseModel):
     """A group of settings: immutable, strict about names, its docstrings are its help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,  # which no JSON could hold
+    )
 
     @field_validator("*")
     @classmethod
@@ -141,7 +146,9 @@ class SplitSpec(Spec):
     @model_validator(mode="after")
     def _fractions_leave_training_images(self) -> Self:
         share = (self.validation_fraction or 0.125) + self.test_fraction
-        if self.convention == "stratified" and share >= 1:
+        # No other convention takes a test fraction, so that one means stratified.
+        is_stratified = self.convention == "stratified" or self.test_fraction != 0.125
+        if is_stratified and share >= 1:
             raise ValueError(f"validation and test take {share:.0%}: nothing is left to train on")
         return self
 
@@ -166,8 +173,6 @@ class ModelSpec(Spec):
 
 class Recipe(Spec):
     """How a classifier is trained."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     name: str
     """Name under which it is reported."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lensbench.comparison.candidates import find_candidates
 from lensbench.comparison.compare import Comparison, rank
@@ -21,57 +22,78 @@ from lensbench.runs.record import EnsembleSummary
 from lensbench.runs.store import RunStore
 
 
-def judge_files(
-    files: Mapping[str, Sequence[Path]],
-    out: Path | None,
-    *,
-    labels: Path | None,
-    scores: Scores,
-    metric: str,
-    judge: JudgeSpec,
+class Given(NamedTuple):
+    """Predictions that another program has made of the test examples."""
+
+    name: str
+    """Of the model."""
+    predictions: Predictions
+    source: str
+    """Where they come from, for the record."""
+    path: Path
+    """The same, for messages."""
+
+
+def read_given(
+    files: Mapping[str, Sequence[Path]], *, labels: Path | None, scores: Scores
+) -> list[Given]:
+    """Read the predictions of some models.
+
+    Args:
+        files: Those of each model by its name. Several are of different examples, such as the test
+            images of the folds of a data set, and become one.
+        labels: The labels of `.npy` files.
+        scores: What the scores are.
+
+    Raises:
+        RecordError: A file does not hold predictions, or those of one model have examples in
+            common.
+    """
+    return [
+        Given(name, _read_as_one(paths, labels, scores), _source(paths), paths[0])
+        for name, paths in files.items()
+    ]
+
+
+def judge_given(
+    given: Sequence[Given], out: Path | None, *, metric: str, judge: JudgeSpec
 ) -> Comparison:
-    """Judge the predictions in files, and keep a record of each if `out` is given.
+    """Judge predictions, and keep a record of each if `out` is given.
 
     Nothing is written before all of them are judged and ranked.
 
     Args:
-        files: Those of each model by its name. Several are of different examples, such as the test
-            images of the folds of a data set, and are judged as one.
+        given: Of models with different names.
         out: Folder for the records.
-        labels: The labels of `.npy` files.
-        scores: What the scores are.
         metric: What to rank by.
         judge: Level of the intervals and of the ties, and resamples of the bootstrap.
 
     Raises:
-        RecordError: A file does not hold predictions, or `out` holds another run of its name.
+        RecordError: `out` holds another run of a name.
         ConfigError: There is no such metric.
         ComparisonError: They are of different examples.
     """
     made = []
-    for name, paths in files.items():
-        predictions = _read_as_one(paths, labels, scores)
-        store = RunStore(out or paths[0].parent, name)
+    for one in given:
+        store = RunStore(out or one.path.parent, one.name)
         with undefined_silenced():
-            evaluation = evaluate(predictions, judge)
+            evaluation = evaluate(one.predictions, judge)
         record = foreign_record(
-            name,
-            source=_source(paths),
+            one.name,
+            source=one.source,
             evaluation=evaluation,
             file=os.path.relpath(store.predictions("test"), store.record.parent),
         )
-        made.append((store, paths[0], record, predictions))
+        made.append((one, store, record))
     comparison = rank(
-        [judged_from(record, place, predictions) for _, place, record, predictions in made],
-        judge,
-        metric,
+        [judged_from(record, one.path, one.predictions) for one, _, record in made], judge, metric
     )
     if out is not None:
-        for store, *_ in made:
+        for _, store, _ in made:
             store.require_foreign()
-        for store, _, record, predictions in made:
+        for one, store, record in made:
             store.drop_figures()
-            predictions.save(store.predictions("test"))
+            one.predictions.save(store.predictions("test"))
             store.finish(record)
     return comparison
 
@@ -143,7 +165,7 @@ def make_ensemble(
         },
         {one.run.name for one in candidates if not one.is_calibrated},
         left_out,
-        {run.test_fingerprint for run in chosen} - {None},
+        {one.test_fingerprint for one in chosen if one.test_fingerprint is not None},
     )
     record = ensemble_record(
         store.name,

@@ -119,7 +119,7 @@ def run_one(config: RunConfig, data: Prepared, store: RunStore, label: str) -> R
         machine=config.machine,
         seed=config.seed,
         folder=store.work,
-        cache=cache_folder(config.data) / "execution.json",
+        cache=cache_folder(config.data) / "executions.json",
         label=label,
     )
     save_weights(classifier, store.weights)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from lensbench.errors import ConfigError
 
 
 @contextmanager
@@ -38,3 +41,17 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file, in UTF-8, that appears whole or not at all."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def require_room(file: Path) -> None:
+    """Refuse a place that cannot be written to, before anything is computed for it.
+
+    Raises:
+        ConfigError: Something is in the way, or may not be written to.
+    """
+    above = next(place for place in file.absolute().parents if place.exists())
+    in_the_way = file if file.is_dir() else None if above.is_dir() else above
+    if in_the_way is not None:
+        raise ConfigError(f"{file} cannot be written: {in_the_way} is in the way")
+    if not os.access(file if file.exists() else above, os.W_OK):
+        raise ConfigError(f"{file} cannot be written: {above} is no place that you may write to")

@@ -365,6 +365,7 @@ def test_a_split_that_does_not_fit_the_data_is_refused(data, settings, message):
             {"convention": "stratified", "validation_fraction": 0.6, "test_fraction": 0.4},
             "nothing is left to train on",
         ),
+        ({"test_fraction": 0.9}, "validation and test take 102%: nothing is left to train on"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings, message):

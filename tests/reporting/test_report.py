@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 from scipy.special import logit
 from scipy.stats import norm
 
+import lensbench
 from lensbench.api import explain
 from lensbench.comparison.compare import compare
+from lensbench.errors import ConfigError
 from lensbench.reporting import plots
 from lensbench.reporting.comparison_files import write_comparison
 from lensbench.reporting.markdown import escaped
@@ -193,6 +195,22 @@ def test_every_figure_has_the_level_that_was_asked_for(tmp_path, monkeypatch):
     for name in ("auc_ovr/vort", "auc_ovr_macro", "auc_ovr_micro"):
         widths = [np.diff(logit([one.low, one.high])) for one in (roc[0][name], recorded[name])]
         assert widths[0] / widths[1] == pytest.approx(norm.ppf(0.95) / norm.ppf(0.975))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_damaged_record_costs_no_other_run_its_figures(tmp_path):
+    runs = tmp_path / "runs"
+    good = store_run(runs, "Good", 2.0)
+    damaged = store_run(runs, "Damaged", 1.0)
+    damaged.write_text("{")
+    table = tmp_path / "mass.csv"
+    ids = correlated(120, 2.0, 1).ids
+    table.write_text("\n".join(["id,mass", *(f"{name},{i}" for i, name in enumerate(ids))]))
+    for drawn, notes in (explain(runs, table, "mass"), lensbench.plots(runs)):
+        assert drawn
+        assert str(damaged) in notes[0]
+    with pytest.raises(ConfigError, match=r"record\.json is one record: name the folder"):
+        lensbench.plots(good)
 
 
 def test_levels_are_written_to_all_their_digits(tmp_path):

@@ -46,6 +46,18 @@ def write_npy(path: Path, scores) -> tuple[Path, Path]:
     return path, labels
 
 
+def test_a_column_may_be_called_as_its_class_whatever_that_is(tmp_path):
+    """As our own table of probabilities has it, whose classes may begin as other columns do."""
+    classes = ("no", "p_wave", "prob_density")
+    labels = [classes[k] for k in LABELS]
+    found = read_predictions(write_csv(tmp_path / "a.csv", SHARES, classes, labels))
+    assert found.classes == classes
+    assert found.probabilities == pytest.approx(SHARES, abs=1e-12)
+    prefixed = [f"p_{name}" for name in classes]
+    found = read_predictions(write_csv(tmp_path / "b.csv", SHARES, prefixed, labels))
+    assert found.classes == classes
+
+
 @pytest.mark.parametrize("scores", [LOGITS, SHARES], ids=["logits", "probabilities"])
 def test_every_format_gives_the_same_probabilities(tmp_path, scores):
     read = [

@@ -79,6 +79,12 @@ def test_a_run_goes_through_its_states(tmp_path, layout):
         {"judge": JudgeSpec(level=0.9)},
         {"machine": MachineSpec(threads=1)},
         {"machine": MachineSpec(accelerator="gpu")},
+        # As the command that the report prints has them.
+        {"recipe": CONTRACT.model_copy(update={"name": "mine", "expected": "much"})},
+        {
+            "recipe": CONTRACT.model_copy(update={"split": "sealed"}),
+            "split": SplitSpec(convention="halved"),
+        },
     ],
 )
 def test_what_does_not_change_the_weights_makes_no_other_run(tmp_path, changes):
@@ -116,6 +122,8 @@ def test_the_same_parts_asked_for_in_other_words_make_no_other_run(tmp_path):
         assert store.state(config(split=split), KNOWN._replace(split="other")) == "changed"
     store.finish(failed(config()))
     given = config(split=SplitSpec(convention="given"))
+    by_recipe = config(recipe=CONTRACT.model_copy(update={"split": "given"}))
+    assert store.state(by_recipe) == "changed"
     assert store.state(given) == "changed"  # of parts that were not read, nothing else is known
     assert store.state(given, KNOWN) == "failed"
 
@@ -353,6 +361,7 @@ def seeded(
         ({"split": "other"}, False),
         ({"weights": "0" * 12}, False),
         ({"recipe": CONTRACT.model_copy(update={"epochs": 3})}, False),
+        ({"recipe": CONTRACT.model_copy(update={"name": "mine"})}, True),
         ({"machine": MachineSpec(precision="32-true", accelerator="cpu")}, True),
     ],
 )

@@ -65,7 +65,10 @@ def test_tables_appear_whole_or_not_at_all(tmp_path):
         (tmp_path / name).write_text("before")
     with pytest.raises(KeyboardInterrupt):
         write_tables(tmp_path / "a.csv", tmp_path / "b.csv", rows())
-    assert [(tmp_path / name).read_text() for name in ("a.csv", "b.csv")] == ["before"] * 2
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {
+        "a.csv": "before",
+        "b.csv": "before",
+    }
 
 
 def test_blocks_hold_every_image_once():

@@ -10,7 +10,7 @@ from lensbench.errors import ConfigError
 from lensbench.figures.style import styled
 from lensbench.whole_file import written_whole
 
-DPI = 160
+_DPI = 160
 
 # Without a date, the same figure gives the same bytes.
 _UNDATED: dict[str, dict[str, str | None]] = {
@@ -21,7 +21,7 @@ _UNDATED: dict[str, dict[str, str | None]] = {
 
 
 @styled()
-def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure in the format of the path's suffix, .png if it has none.
 
     Returns:
@@ -36,5 +36,5 @@ def save_figure(figure: Figure, path: Path, dpi: int = DPI) -> Path:
     if suffix not in _UNDATED:
         raise ConfigError(f"{path}: figures are written as {', '.join(_UNDATED)}")
     with written_whole(path) as partial:
-        figure.savefig(partial, format=suffix[1:], dpi=dpi, metadata=_UNDATED[suffix])
+        figure.savefig(partial, format=suffix[1:], dpi=_DPI, metadata=_UNDATED[suffix])
     return path

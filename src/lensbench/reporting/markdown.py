@@ -14,7 +14,7 @@ from lensbench.comparison.judged import Judged
 from lensbench.evaluation.estimate import Estimate, percent
 from lensbench.figures.pairwise import p_text
 from lensbench.figures.times import APART, minutes_text, trained_on
-from lensbench.reporting.page.provenance import by_environment
+from lensbench.reporting.page.provenance import by_environment, warnings_of
 from lensbench.reporting.plots import Plots
 from lensbench.whole_file import write_whole
 
@@ -41,7 +41,7 @@ def write_markdown(
         _training(comparison.entries),
         _unfinished(comparison),
         _list("Files that could not be read", comparison.problems),
-        _warnings(runs),
+        _warnings(comparison.entries),
         _gallery(runs, run_plots, path.parent),
         _environments(runs),
     )
@@ -90,6 +90,8 @@ def _ranking(comparison: Comparison) -> Iterator[str]:
         ([cell(place, entry) for cell in columns.values()] for place, entry in enumerate(entries)),
     )
     yield from ("Models that share a letter in the column Tier cannot be told apart.", "")
+    if ranked_apart:
+        yield from (_intervals(comparison.quantity, [entry.estimate for entry in entries]), "")
     yield from (_intervals("AUC", [entry.auc for entry in entries]), "")
     yield from (_intervals("Accuracy", [entry.accuracy for entry in entries]), "")
 
@@ -177,12 +179,9 @@ def _unfinished(comparison: Comparison) -> Iterator[str]:
             yield from (textwrap.indent(record.error.strip(), "    "), "")
 
 
-def _warnings(runs: Sequence[Judged]) -> Iterator[str]:
-    names: dict[str, list[str]] = {}
-    for run in runs:
-        for warning in run.record.lensbench.warnings if run.record.lensbench else ():
-            names.setdefault(warning, []).append(run.name)
-    yield from _list("Warnings", [f"{text} ({', '.join(who)})" for text, who in names.items()])
+def _warnings(entries: Sequence[Entry]) -> Iterator[str]:
+    told = [f"{one.text} ({', '.join(one.runs)})" for one in warnings_of(entries)]
+    yield from _list("Warnings", told)
 
 
 def _gallery(runs: Sequence[Judged], run_plots: Mapping[str, Plots], folder: Path) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lensbench.config import RunConfig, Selection
 from lensbench.cost import Cost
@@ -23,6 +23,8 @@ from lensbench.version import __version__
 
 if TYPE_CHECKING:  # it takes scipy, which training does without
     from lensbench.evaluation.ensemble import Ensemble
+
+_T = TypeVar("_T")
 
 
 def completed_record(
@@ -107,7 +109,7 @@ def ensemble_summary(
     records: Mapping[str, str],
     uncalibrated: Set[str],
     left_out: tuple[str, ...],
-    test_fingerprints: set[str | None],
+    test_fingerprints: Set[str],
 ) -> EnsembleSummary:
     """Summarise the members and weights of an ensemble for its record.
 
@@ -136,7 +138,7 @@ def ensemble_summary(
             for name, weight in ensemble.weights.items()
         ),
         left_out=left_out,
-        test_fingerprint=next(iter(test_fingerprints)) if len(test_fingerprints) == 1 else None,
+        test_fingerprint=_the_only(test_fingerprints),
     )
 
 
@@ -159,9 +161,6 @@ def ensemble_record(
         files: Its predictions, relative to the record.
     """
     ours = [member.lensbench for member in members if member.lensbench is not None]
-    splits = {one.split for one in ours}
-    fingerprints = {one.data_fingerprint for one in ours}
-    shapes = {one.image_shape for one in ours}
     warnings = [text for one in ours for text in one.warnings]
     n_members = f"{len(members)} run{'s' if len(members) > 1 else ''}"
     return _judged_record(
@@ -170,11 +169,16 @@ def ensemble_record(
         evaluation,
         files,
         ensemble=summary,
-        data_fingerprint=fingerprints.pop() if len(fingerprints) == 1 else None,
-        split=splits.pop() if len(splits) == 1 else None,
+        data_fingerprint=_the_only({one.data_fingerprint for one in ours}),
+        split=_the_only({one.split for one in ours}),
         warnings=tuple(dict.fromkeys((*warnings, *evaluation.undefined))),
-        image_shape=shapes.pop() if len(shapes) == 1 else None,
+        image_shape=_the_only({one.image_shape for one in ours}),
     )
+
+
+def _the_only(values: Set[_T]) -> _T | None:
+    """Return the value of a set of one; None if there are more, or none."""
+    return next(iter(values)) if len(values) == 1 else None
 
 
 def failed_record(config: RunConfig, environment: Environment, error: str) -> RunRecord:

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from lensbench.cost import MeasuredCost
 from lensbench.errors import RecordError
-from lensbench.runs.record import Environment
+from lensbench.runs.record import Environment, faults
 from lensbench.whole_file import write_whole
 
 COSTS = "costs.json"
@@ -48,10 +48,8 @@ class Costs(BaseModel):
         except OSError as error:
             raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"])) or "the file"
             raise RecordError(
-                f"{path}: not a file of `lensbench time`: {where}: {fault['msg']}; measure again"
+                f"{path}: not a file of `lensbench time`: {faults(error)}; measure again"
             ) from error
 
     def write(self, path: Path) -> None:

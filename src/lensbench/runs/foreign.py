@@ -108,8 +108,11 @@ def _columns(path: Path) -> dict[str, NDArray[Any]]:
                 raise RecordError(
                     f"row {number + 2}: {header[column + 2]} is {text!r}, no number"
                 ) from error
-    kinds, names = zip(*map(_kind_and_class, header[2:]), strict=True)
     labels = [row[1].strip() for row in rows]
+    if set(labels) <= set(header[2:]):  # such as of a class called p_wave
+        kinds, names = ("scores",) * (len(header) - 2), tuple(header[2:])
+    else:
+        kinds, names = zip(*map(_kind_and_class, header[2:]), strict=True)
     columns = {
         "ids": np.array([row[0] for row in rows], dtype=np.str_),
         "labels": np.array(labels, dtype=np.str_),

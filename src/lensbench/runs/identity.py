@@ -47,9 +47,9 @@ def same_run(one: RunConfig, other: RunConfig, *, parts_known: bool) -> bool:
         one: A run as it was made.
         other: A run as it is asked for.
         parts_known: Whether the fingerprint of the split is compared as well, so that it does not
-            matter in what words it is asked for.
+            matter in what words it is asked for. What a recipe is called never does.
     """
-    if not parts_known and one.split != other.split:
+    if not parts_known and (one.split, one.recipe.split) != (other.split, other.recipe.split):
         return False
     precision = other.machine.precision
     return precision in ("auto", one.machine.precision) and _defining(one) == _defining(other)
@@ -94,7 +94,7 @@ def _defining(config: RunConfig) -> dict[str, Any]:
             "machine": True,
             # Weights from a file leave nothing to the library's.
             "model": {"weights"} | ({"pretrained"} if starts_from_file else set()),
-            "recipe": {"expected", "mixed_precision"},
+            "recipe": {"name", "expected", "split", "mixed_precision"},
             "split": True,
         },
     )

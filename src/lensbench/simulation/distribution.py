@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
     model_serializer,
     model_validator,
@@ -29,8 +28,6 @@ _MOST_DECADES = 300
 
 class _Bounded(Spec):
     """A distribution between two bounds, both of them included."""
-
-    model_config = ConfigDict(allow_inf_nan=False)
 
     _dimensional: ClassVar[tuple[str, ...]] = ("low", "high")
     """The parameters that have the unit of the quantity."""

@@ -43,7 +43,7 @@ _SersicIndex = Annotated[Distribution, within(0.36, 10)]
 class _Part(Spec):
     """A part of a population."""
 
-    model_config = ConfigDict(validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(validate_default=True)
 
 
 class Camera(_Part):

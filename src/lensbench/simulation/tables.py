@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from lensbench.simulation.block import Block
 from lensbench.simulation.population import Population
 from lensbench.simulation.scene import PERTURBER_COLUMNS
+from lensbench.whole_file import written_whole
 
 _OF_PERTURBERS = ("id", *PERTURBER_COLUMNS)
 
@@ -49,10 +50,11 @@ def write_tables(images: Path, perturbers: Path, blocks: Iterable[Lines]) -> Non
         perturbers: File for a row a perturber, to seven digits; what it does not have is empty.
         blocks: Lines as `rows_of` returns them.
     """
-    parts = [path.with_suffix(".tmp") for path in (images, perturbers)]
     with (
-        parts[0].open("w", encoding="utf-8", newline="") as of_images,
-        parts[1].open("w", encoding="utf-8", newline="") as of_perturbers,
+        written_whole(images) as first,
+        written_whole(perturbers) as second,
+        first.open("w", encoding="utf-8", newline="") as of_images,
+        second.open("w", encoding="utf-8", newline="") as of_perturbers,
     ):
         of_perturbers.write(_csv(_OF_PERTURBERS, [], heading=True))
         is_first = True
@@ -62,8 +64,6 @@ def write_tables(images: Path, perturbers: Path, blocks: Iterable[Lines]) -> Non
             is_first = False
             of_images.write(block.images)
             of_perturbers.write(block.perturbers)
-    for part, path in zip(parts, (images, perturbers), strict=True):
-        part.replace(path)
 
 
 def _csv(

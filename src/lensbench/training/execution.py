@@ -26,7 +26,7 @@ from lensbench.training.steps import (
     seconds,
     training_step,
 )
-from lensbench.whole_file import written_whole
+from lensbench.whole_file import write_whole, written_whole
 from lensbench.zoo.build import ImageShape
 
 SHORT_SECONDS = 30.0
@@ -153,8 +153,7 @@ def _found(
 
 def keep_execution(execution: Execution, folder: Path) -> None:
     """Note in the folder of a fit how it is computed, so that it goes on in the same way."""
-    with written_whole(folder / EXECUTION_NOTE) as partial:
-        partial.write_text(execution.model_dump_json(), encoding="utf-8")
+    write_whole(folder / EXECUTION_NOTE, execution.model_dump_json())
 
 
 def resumed_execution(folder: Path, machine: MachineSpec, device: torch.device) -> Execution | None:

@@ -210,9 +210,9 @@ def _state(classifier: Classifier) -> State:
     return {f"{_PREFIX}{name}": t for name, t in classifier.network.state_dict().items()}
 
 
-def _first(problems: list[str], n: int = 4) -> str:
-    rest = f" and {len(problems) - n} more" if len(problems) > n else ""
-    return "; ".join(problems[:n]) + rest
+def _first(problems: list[str]) -> str:
+    rest = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+    return "; ".join(problems[:4]) + rest
 
 
 def _require_suffix(path: Path) -> None:
