@@ -19,6 +19,8 @@ from lensbench.evaluation.ensemble import mean_prediction
 from lensbench.outcome import Predictions
 from lensbench.prediction import classify, load_members
 
+AS_USUAL = {"test_time_augmentation": "auto", "batch_size": 64}
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -166,7 +168,7 @@ def test_records_of_runs_and_ensembles_will_do(trained, tmp_path, run, part):
 def test_members_have_their_weights_and_temperatures(trained, tmp_path):
     members = load_members(trained / "elsewhere/Ensemble")
     weighted = [replace(member, weight=w) for member, w in zip(members, (0.2, 0.8), strict=True)]
-    found = classify(weighted, open_source(trained / "data/val"), MachineSpec())
+    found = classify(weighted, open_source(trained / "data/val"), MachineSpec(), **AS_USUAL)
     kept = [
         Predictions.load(trained / "runs" / member.name / "predictions_test.npz")
         for member in members
@@ -183,7 +185,7 @@ def test_members_of_other_images_make_no_ensemble(trained):
     first, second = load_members(trained / "elsewhere/Ensemble")
     second.classifier.classes = ("no", "sphere", "others")
     with pytest.raises(RecordError, match=r"tiny and unturned are of different classes"):
-        classify([first, second], open_source(trained / "data/val"), MachineSpec())
+        classify([first, second], open_source(trained / "data/val"), MachineSpec(), **AS_USUAL)
 
 
 def test_what_nothing_was_trained_for_classifies_nothing(trained, tmp_path):

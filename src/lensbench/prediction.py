@@ -135,8 +135,8 @@ def classify(
     source: Source,
     machine: MachineSpec,
     *,
-    test_time_augmentation: AskedViews = "auto",
-    batch_size: int = 64,
+    test_time_augmentation: AskedViews,
+    batch_size: int,
 ) -> Classified:
     """Classify all images of a source, in float32, each read once.
 

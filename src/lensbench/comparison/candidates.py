@@ -27,7 +27,7 @@ class Candidate:
 
 
 def find_candidates(
-    paths: Sequence[Path], store: RunStore, names: Sequence[str] = ()
+    paths: Sequence[Path], store: RunStore, names: Sequence[str]
 ) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
     """Return the runs that may be members, and a line for each record that may not.
 

@@ -211,8 +211,8 @@ def compare(
 
 def rank(
     judged: Sequence[Judged],
-    spec: JudgeSpec = JudgeSpec(),
-    metric: str = MACRO_AUC,
+    spec: JudgeSpec,
+    metric: str,
     unfinished: tuple[tuple[RunRecord, Path], ...] = (),
     problems: tuple[str, ...] = (),
 ) -> Comparison:

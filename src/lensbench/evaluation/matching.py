@@ -30,9 +30,7 @@ def difference(one: Predictions, other: Predictions, images: str = "test images"
     return f"{n_differ} {images} have different labels" if n_differ else None
 
 
-def in_one_order(
-    predictions: Mapping[str, Predictions], images: str = "test images"
-) -> dict[str, Predictions]:
+def in_one_order(predictions: Mapping[str, Predictions], images: str) -> dict[str, Predictions]:
     """Return predictions of several models with their examples and classes in one order.
 
     Args:

@@ -109,6 +109,18 @@ def part_cells(ax: Axes, n: int) -> None:
     ax.spines[:].set_visible(False)
 
 
+def figure_of(ax: Axes) -> Figure:
+    """Return the whole figure that axes are in.
+
+    Raises:
+        TypeError: They are in none.
+    """
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise TypeError("these axes belong to no figure")
+    return figure
+
+
 def wrapped(text: str, width: int) -> str:
     """Break the lines of a text that are longer than `width` characters."""
     return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))

@@ -21,6 +21,7 @@ from lensbench.figures.style import (
     BLUE,
     GREY,
     INK,
+    figure_of,
     legend_below,
     machine_colours,
     new_axes,
@@ -134,9 +135,7 @@ def draw_auc_vs_cost(
     ax.set_ylabel("Test AUC (macro)")
     ax.set_title(f"Test AUC against {quantity}")
 
-    figure = ax.get_figure(root=True)
-    if figure is None:
-        raise TypeError("these axes belong to no figure")
+    figure = figure_of(ax)
     figure.draw_without_rendering()  # the layout must be final before labels are placed
     place_labels(ax, points, list(map(_label, entries)), list(map(_interval, entries)))
     return figure

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lensbench.comparison.compare import Comparison
@@ -33,6 +32,7 @@ from lensbench.figures import (
     draw_training_times,
     save_figure,
 )
+from lensbench.figures.style import figure_of
 from lensbench.outcome import Predictions
 from lensbench.reporting.calibrated import calibrated
 from lensbench.runs.layout import RECALL_FIGURE, file_name, run_figure_names
@@ -81,7 +81,7 @@ def plot_run(
     return _save(drawings, record, folder, Path.exists if only_missing else _never, suffixes)
 
 
-def plot_trust(run: Judged, folder: Path, spec: JudgeSpec, suffixes: Sequence[str] = PNG) -> Plots:
+def plot_trust(run: Judged, folder: Path, spec: JudgeSpec, suffixes: Sequence[str]) -> Plots:
     """Draw how far a run's probabilities can be trusted: reliability, and risk against coverage.
 
     Reliability is drawn after temperature scaling too, where validation predictions are kept.
@@ -100,11 +100,11 @@ def plot_trust(run: Judged, folder: Path, spec: JudgeSpec, suffixes: Sequence[st
         diagrams, unscaled = calibrated(validation, test, spec.level)
         if unscaled:
             diagrams = {f"{name} ({unscaled})": diagram for name, diagram in diagrams.items()}
-        return _whole(draw_reliability(diagrams, f"{run.name}\nReliability, test images"))
+        return figure_of(draw_reliability(diagrams, f"{run.name}\nReliability, test images"))
 
     def draw_risk(test: Predictions) -> Figure:
         title = f"{run.name}\nRisk against coverage, test images"
-        return _whole(draw_risk_coverage({run.name: risk_coverage(test, spec.level)}, title))
+        return figure_of(draw_risk_coverage({run.name: risk_coverage(test, spec.level)}, title))
 
     drawings: dict[str, tuple[str, Callable[[Predictions], Figure]]] = {
         "Reliability": (file_name("reliability", run.name), draw_both),
@@ -128,14 +128,14 @@ def plot_comparison(
         suffixes: Formats, as `save_figure` takes them.
     """
     drawings: dict[str, tuple[str, Callable[[Comparison], Figure]]] = {
-        "Test AUC": ("comparison_plot_test_auc.png", lambda c: _whole(draw_auc_ranking(c))),
+        "Test AUC": ("comparison_plot_test_auc.png", lambda c: figure_of(draw_auc_ranking(c))),
         "Test accuracy": (
             "comparison_plot_test_accuracy.png",
-            lambda c: _whole(draw_accuracy_ranking(c)),
+            lambda c: figure_of(draw_accuracy_ranking(c)),
         ),
         "Training time": (
             "comparison_plot_training_time.png",
-            lambda c: _whole(draw_training_times(c)),
+            lambda c: figure_of(draw_training_times(c)),
         ),
         "AUC against training time": ("comparison_plot_auc_vs_time.png", draw_auc_vs_time),
     }
@@ -152,7 +152,7 @@ def plot_pairs_and_costs(
     costs: Mapping[str, Cost],
     quantities: Sequence[Quantity],
     machine: str | None,
-    suffixes: Sequence[str] = PNG,
+    suffixes: Sequence[str],
 ) -> Plots:
     """Draw the tests of all pairs, and AUC against costs that no trained machine has a part in.
 
@@ -165,7 +165,7 @@ def plot_pairs_and_costs(
         suffixes: Formats, as `save_figure` takes them.
     """
     drawings: dict[str, tuple[str, Callable[[Comparison], Figure]]] = {
-        "All pairs": ("comparison_plot_all_pairs.png", lambda c: _whole(draw_pairwise(c)))
+        "All pairs": ("comparison_plot_all_pairs.png", lambda c: figure_of(draw_pairwise(c)))
     }
     drawings |= {
         f"AUC against {quantity}": (
@@ -200,7 +200,7 @@ def plot_recall_against(
     """
     title = f"{record.model_desc}\nRecall, {len(predictions.ids):,} test images"
     bins = recall_against(predictions, numbers, spec=spec)
-    figure = _whole(draw_recall_against(bins, quantity, title))
+    figure = figure_of(draw_recall_against(bins, quantity, title))
     name = file_name(RECALL_FIGURE, quantity, record.model_desc)
     return save_figure(figure, folder / name)
 
@@ -237,7 +237,7 @@ def _confusion_matrix(record: RunRecord) -> Figure:
         raise RecordError("the record holds no confusion matrix")
     n_test = sum(map(sum, results.confusion_matrix))
     title = f"{record.model_desc}\nConfusion matrix, {n_test:,} test images"
-    return _whole(draw_confusion_matrix(results.confusion_matrix, record.classes, title))
+    return figure_of(draw_confusion_matrix(results.confusion_matrix, record.classes, title))
 
 
 def _roc_curves(record: RunRecord) -> Figure:
@@ -246,7 +246,7 @@ def _roc_curves(record: RunRecord) -> Figure:
         raise RecordError("the record holds no ROC curves")
     estimates = record.lensbench.estimates if record.lensbench else None
     title = f"{record.model_desc}\nROC curves, one-vs-rest, test images"
-    return _whole(draw_roc_curves(curves, title, record.classes, estimates))
+    return figure_of(draw_roc_curves(curves, title, record.classes, estimates))
 
 
 def _history(record: RunRecord) -> Figure:
@@ -265,10 +265,3 @@ def _tested(record: RunRecord) -> TestResults:
     if record.test_results is None:
         raise RecordError(f"the run is not tested ({record.status.lower()})")
     return record.test_results
-
-
-def _whole(ax: Axes) -> Figure:
-    figure = ax.get_figure(root=True)
-    if figure is None:
-        raise TypeError("these axes belong to no figure")
-    return figure

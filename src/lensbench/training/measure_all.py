@@ -22,8 +22,8 @@ def measure_all(
     subjects: Mapping[str, Subject],
     machine: MachineSpec,
     *,
-    n_repeats: int = 5,
-    n_rounds: int = 2,
+    n_repeats: int,
+    n_rounds: int,
 ) -> Iterator[tuple[str, MeasuredCost | str]]:
     """Measure all models, round after round, so that a machine's slow hours meet all of them.
 

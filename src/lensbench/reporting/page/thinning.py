@@ -36,7 +36,7 @@ def thinned(fpr: Sequence[float], tpr: Sequence[float]) -> ThinCurve:
         The points that are kept, the first and the last one among them.
     """
     x, y = np.asarray(fpr, dtype=np.float64), np.asarray(tpr, dtype=np.float64)
-    planes = [np.column_stack([x, y]), np.column_stack([_log_place(x), y])]
+    planes = np.stack([x, _log_place(x)]) + 1j * y
     kept = np.zeros(len(x), dtype=bool)
     kept[[0, -1]] = True
     spans = [(0, len(x) - 1)]
@@ -44,7 +44,7 @@ def thinned(fpr: Sequence[float], tpr: Sequence[float]) -> ThinCurve:
         first, last = spans.pop()
         if last - first < 2:
             continue
-        deviation = np.max([_from_chord(plane[first : last + 1]) for plane in planes], axis=0)
+        deviation = _from_chord(planes[:, first : last + 1]).max(axis=0)
         furthest = int(deviation.argmax())
         if deviation[furthest] > _LARGEST_DEVIATION:
             kept[first + 1 + furthest] = True
@@ -58,12 +58,15 @@ def _log_place(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return place
 
 
-def _from_chord(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far the inner points lie from the segment between the first and the last one."""
-    start, chord = points[0], points[-1] - points[0]
-    inner = points[1:-1] - start
-    along = np.clip(inner @ chord / max(float(chord @ chord), 1e-300), 0, 1)
-    distance: NDArray[np.float64] = np.linalg.norm(inner - along[:, None] * chord, axis=1)
+def _from_chord(points: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Return how far the inner points lie from the segment between the first and the last one.
+
+    Args:
+        points: (P, n) x + i y in each of P planes.
+    """
+    chord, inner = points[:, -1:] - points[:, :1], points[:, 1:-1] - points[:, :1]
+    along = (inner * chord.conj()).real / np.maximum(np.abs(chord) ** 2, 1e-300)
+    distance: NDArray[np.float64] = np.abs(inner - along.clip(0, 1) * chord)
     return distance
 
 
