@@ -51,7 +51,7 @@ def speeds(monkeypatch):
         def __init__(self, *_):
             pass
 
-        def seconds_per_image(self, way, give_up_above=float("inf")):
+        def seconds_per_image(self, way, *, enough_below=0, give_up_above=float("inf")):
             asked.append(way)
             seconds = known.get(way, 2.0)
             return seconds.pop(0) if isinstance(seconds, list) else seconds
@@ -187,7 +187,7 @@ def test_compiling_has_to_win_back_what_it_takes(monkeypatch, compiled, n_images
     now = [0.0]
 
     class Known(execution.Stopwatch):
-        def seconds_per_image(self, way, give_up_above=float("inf")):
+        def seconds_per_image(self, way, *, enough_below=0, give_up_above=float("inf")):
             now[0] += 100 if way.compiled else 0
             return compiled if way.compiled else 1.0
 
@@ -207,7 +207,7 @@ def test_compiling_has_to_win_back_what_it_takes(monkeypatch, compiled, n_images
 )
 def test_long_fits_on_a_gpu_are_compiled_if_that_pays(kind, n_images, pays, chosen):
     class Known:
-        def seconds_per_image(self, way, give_up_above=float("inf")):
+        def seconds_per_image(self, way, *, enough_below=0, give_up_above=float("inf")):
             return 1.0
 
         def compiling_pays(self, way, n_images):
@@ -298,6 +298,22 @@ def test_an_interrupted_fit_goes_on_as_settings_and_device_have_it(
     keep_execution(begun, tmp_path)
     wanted = begun.model_copy(update=changes)
     assert resumed_execution(tmp_path, MachineSpec(**machine), torch.device(device)) == wanted
+
+
+@pytest.mark.parametrize(("n_images", "several"), [(299, False), (301, True)])
+def test_one_step_tells_that_a_fit_is_short(monkeypatch, n_images, several):
+    """A step takes 0.1 s an image; further ones could only make the fit shorter still."""
+    counts = []
+
+    def seconds(step, n_steps, device):
+        counts.append(n_steps)
+        return 0.1 * 4 * n_steps
+
+    monkeypatch.setattr(execution, "seconds", seconds)
+    monkeypatch.setattr(execution, "_MEASURED_SECONDS", 1.0)
+    choose_execution(work(n_images=n_images), AUTO)
+    assert counts[0] == 1
+    assert (len(counts) > 1) == several
 
 
 def test_real_ways_are_measured_and_nothing_is_left_changed(monkeypatch):

@@ -140,7 +140,8 @@ def _found(
     device: torch.device,
 ) -> Execution:
     """Measure, as far as that is worth it."""
-    whole_fit = stopwatch.seconds_per_image(ways[0]) * work.n_images
+    short = SHORT_SECONDS / work.n_images
+    whole_fit = stopwatch.seconds_per_image(ways[0], enough_below=short) * work.n_images
     best = ways[0] if whole_fit < SHORT_SECONDS else _fastest(ways, stopwatch)
     compiled = machine.compile == "yes" or (
         machine.compile == "auto"
@@ -258,10 +259,15 @@ class Stopwatch:
             # Which way is faster does not depend on it, but how long that takes to find out.
             self._n_images = min(self._n_images, _MOST_IMAGES_ON_A_CPU)
 
-    def seconds_per_image(self, way: Execution, give_up_above: float = float("inf")) -> float:
-        """Return the better of one step and some more, as they are now; of one if that is slow."""
+    def seconds_per_image(
+        self, way: Execution, *, enough_below: float = 0, give_up_above: float = float("inf")
+    ) -> float:
+        """Return the better of one step and some more, as they are now.
+
+        One is enough if it takes less, or more, than it would have to for others to matter.
+        """
         try:
-            return self._measured(way, give_up_above)
+            return self._measured(way, enough_below, give_up_above)
         except Exception as error:  # whatever stops one way must not stop the preferred one
             if not self._steps:
                 raise
@@ -283,14 +289,14 @@ class Stopwatch:
         spent = 2 * (time.perf_counter() - start)
         return compiled < _GAIN * plain and (plain - compiled) * n_images > spent
 
-    def _measured(self, way: Execution, give_up_above: float) -> float:
+    def _measured(self, way: Execution, enough_below: float, give_up_above: float) -> float:
         if way not in self._steps:
             step = self._step(way)
             step()  # the first one allocates, looks for kernels, compiles
             self._steps[way] = step
         step = self._steps[way]
         taken = seconds(step, 1, self._device)
-        if taken < give_up_above * self._n_images:
+        if enough_below * self._n_images < taken < give_up_above * self._n_images:
             n_steps = max(1, int(_MEASURED_SECONDS / taken))
             taken = min(taken, seconds(step, n_steps, self._device) / n_steps)
         return taken / self._n_images
