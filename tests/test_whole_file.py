@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -88,8 +89,21 @@ def test_two_processes_do_not_share_what_they_write(tmp_path):
 
 
 def test_a_place_that_may_not_be_written_to_is_refused_beforehand(tmp_path, monkeypatch):
-    require_room(tmp_path / "new" / "a.json")
-    monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)
-    with pytest.raises(ConfigError, match=f"{tmp_path} is no place that you may write to"):
-        require_room(tmp_path / "new" / "a.json")
-    assert list(tmp_path.iterdir()) == []
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    (tmp_path / "link.json").symlink_to(closed / "a.json")
+    require_room(closed / "new" / "a.json")
+    monkeypatch.setattr(os, "access", lambda place, _: place != closed)
+    for file in (closed / "new" / "a.json", tmp_path / "link.json"):
+        with pytest.raises(ConfigError, match=f"you may not write into {closed}"):
+            require_room(file)
+    assert list(closed.iterdir()) == []
+
+
+def test_what_can_be_replaced_or_written_to_is_no_obstacle(tmp_path):
+    (tmp_path / "a.json").touch(0o444)
+    os.mkfifo(tmp_path / "pipe")
+    for file in (tmp_path / "a.json", tmp_path / "pipe", Path("/dev/stdout")):
+        require_room(file)
+    write_whole(tmp_path / "a.json", "whole")
+    assert (tmp_path / "a.json").read_text() == "whole"

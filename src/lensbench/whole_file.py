@@ -23,7 +23,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         Where to write it: beside `path`, under a name that nobody else writes to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if _is_stream(path):
         yield path
         return
     path = path.resolve()
@@ -49,9 +49,17 @@ def require_room(file: Path) -> None:
     Raises:
         ConfigError: Something is in the way, or may not be written to.
     """
-    above = next(place for place in file.absolute().parents if place.exists())
-    in_the_way = file if file.is_dir() else None if above.is_dir() else above
+    if _is_stream(file):
+        return
+    target = file.resolve()
+    above = next(place for place in target.parents if place.exists())
+    in_the_way = target if target.is_dir() else None if above.is_dir() else above
     if in_the_way is not None:
         raise ConfigError(f"{file} cannot be written: {in_the_way} is in the way")
-    if not os.access(file if file.exists() else above, os.W_OK):
-        raise ConfigError(f"{file} cannot be written: {above} is no place that you may write to")
+    if not os.access(above, os.W_OK):
+        raise ConfigError(f"{file} cannot be written: you may not write into {above}")
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is a pipe or a device."""
+    return path.exists() and not (path.is_file() or path.is_dir())
