@@ -23,7 +23,7 @@ def main(records: Path) -> None:
     """Draw and save."""
     comparison, _ = lensbench.compare([records])
     figure = Figure(figsize=(13, 5), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.5))
+    left, right = np.asarray(figure.subfigures(1, 2, width_ratios=(1, 1.5)))
     axes = left.subplots(N_EXAMPLES, len(CLASSES))
     examples = contact_sheet(COMMON_TEST_1, SEED, N_EXAMPLES)
     for ax, example in zip(axes.T.flat, examples, strict=True):

@@ -25,7 +25,7 @@ def main(published: Path) -> None:
     """Draw and save."""
     examples = contact_sheet(COMMON_TEST_1, SEED, N_EXAMPLES)
     figure = Figure(figsize=(13, 4.2), layout="constrained")
-    left, right = figure.subfigures(1, 2, wspace=0.02)
+    left, right = np.asarray(figure.subfigures(1, 2, wspace=0.02))
     left.suptitle("Published")
     right.suptitle("Simulated")
     left_axes, right_axes = (side.subplots(len(CLASSES), N_EXAMPLES) for side in (left, right))

@@ -73,6 +73,12 @@ def test_predictions_in_memory_are_judged_like_those_in_files(files, tmp_path):
         lensbench.evaluate({"a/b": models["weak"]})
     with pytest.raises(ConfigError, match="no predictions to judge"):
         lensbench.evaluate({})
+    for wrong in ({"weak": str(files[1])}, {1: models["weak"]}):
+        with pytest.raises(ConfigError, match="give Predictions by the names of models, or files"):
+            lensbench.evaluate(wrong)
+    for wrong in (models["weak"], [models["weak"]]):
+        with pytest.raises(ConfigError, match=r"Predictions .*names? of (a model|models)"):
+            lensbench.evaluate(wrong)
 
 
 def test_what_models_are_ranked_by_has_its_intervals_explained(files, tmp_path):

@@ -80,11 +80,21 @@ def test_equal_examples_have_equal_scores():
         ({"ids": ["a", "a"]}, "predicted once"),
         ({"labels": np.array([0, 2])}, r"labels must lie in 0\.\.1"),
         ({"logits": np.array([[0.0, np.nan], [0.0, 1.0]])}, "1 of 2 examples are not finite"),
+        ({"labels": [0.0, 1.0]}, "labels are the numbers of classes, integers, not float64"),
+        ({"classes": ("a", "a")}, "two or more classes of different names"),
+        ({"classes": ("a",), "logits": [[0.0], [0.0]]}, "two or more classes of different names"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(changes, message):
     with pytest.raises(RecordError, match=message):
         make(**changes)
+
+
+def test_plain_sequences_serve_as_well_as_arrays():
+    made = Predictions.of(["a", "b"], [0, 1], [[0, 1], [2, 3]], ["no", "vort"])
+    assert (made.labels.dtype, made.logits.dtype) == (np.int64, np.float64)
+    single = Predictions.of(made.ids, made.labels, made.logits.astype(np.float32), made.classes)
+    assert single.logits.dtype == np.float64
 
 
 def test_pickled_objects_are_never_loaded(tmp_path):

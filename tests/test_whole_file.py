@@ -107,3 +107,14 @@ def test_what_can_be_replaced_or_written_to_is_no_obstacle(tmp_path):
         require_room(file)
     write_whole(tmp_path / "a.json", "whole")
     assert (tmp_path / "a.json").read_text() == "whole"
+
+
+def test_links_lead_to_a_new_folder_or_are_refused(tmp_path):
+    (tmp_path / "link.json").symlink_to(tmp_path / "new" / "a.json")
+    require_room(tmp_path / "link.json")
+    write_whole(tmp_path / "link.json", "whole")
+    assert (tmp_path / "new" / "a.json").read_text() == "whole"
+    assert (tmp_path / "link.json").is_symlink()
+    (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
+    with pytest.raises(ConfigError, match=r"loop\.json cannot be written: Symlink loop"):
+        require_room(tmp_path / "loop.json")

@@ -20,6 +20,7 @@ from lensbench.config import (
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.estimate import MACRO_AUC
+from lensbench.outcome import Predictions
 from lensbench.runs.layout import NATIVE, RECORD, Layout, find_records
 from lensbench.runs.store import RunStore, load_predictions
 from lensbench.whole_file import require_room
@@ -27,7 +28,6 @@ from lensbench.whole_file import require_room
 if TYPE_CHECKING:
     from lensbench.comparison.compare import Comparison
     from lensbench.data.finding import Audit
-    from lensbench.outcome import Predictions
     from lensbench.prediction import Classified
     from lensbench.reporting.comparison_files import ComparisonFiles
     from lensbench.reporting.plots import Plots
@@ -397,12 +397,11 @@ def evaluate(
     if isinstance(predictions, Mapping):
         if labels is not None or scores != "auto":
             raise ConfigError("labels and scores are for files: these predictions have theirs")
-        _require_run_names(predictions, "give it another key")
+        _require_predictions(predictions)
         given = [Given(name, one, "Python", Path(name)) for name, one in predictions.items()]
     else:
         _require_one_of(scores, Scores, "scores")
-        files = _named_files(map(str, _each(predictions)))
-        _require_run_names(files, "say name=file")
+        files = _named_files(predictions)
         given = read_given(files, labels=Path(labels) if labels else None, scores=scores)
     if not given:
         raise ConfigError("there are no predictions to judge")
@@ -570,11 +569,12 @@ def explain(
         judge: Level of the intervals.
 
     Returns:
-        The figures, one a run beside its record, and a line for each run that has no predictions
-        and each record that cannot be read.
+        The figures, one a run beside its record, and a line for each run whose record or
+        predictions are missing or cannot be read.
 
     Raises:
-        RecordError: There are no records, or the table lacks an image or its number.
+        RecordError: There are no records that can be read, or the table lacks an image or its
+            number.
         DatasetError: The table cannot be read.
     """
     from lensbench.data.table import read_ids_and
@@ -582,9 +582,15 @@ def explain(
 
     numbers = _numbers(read_ids_and(by, Path(table)), by, Path(table))
     found, notes = _read(_records([root]))
+    if not found:
+        raise RecordError("; ".join(notes))
     drawn = []
     for path, record in found:
-        predictions = load_predictions(record, path, "test")
+        try:
+            predictions = load_predictions(record, path, "test")
+        except RecordError as error:
+            notes.append(str(error))
+            continue
         if predictions is None:
             notes.append(f"{path} holds no predictions")
             continue
@@ -630,7 +636,7 @@ def predict(
         images: Folder, archive or stack of images of the shape that it was trained on; folders in
             it mean nothing unless it is labelled.
         out: CSV file with a row for each image that could be classified, by name: its id, its label
-            if it is labelled, and the probability of each class.
+            if it is labelled, and the probability of each class (default: none is written).
         labelled: Whether the classes of the images are known, as in data to train on, and shall be
             written too, for `evaluate`.
         labels: CSV file with columns id,label, for labelled images whose folders do not say their
@@ -698,19 +704,36 @@ def _require_run_names(names: Iterable[str], remedy: str) -> None:
         raise ConfigError(f"{error}; {remedy}") from error
 
 
-def _named_files(texts: Iterable[str]) -> dict[str, list[Path]]:
+def _require_predictions(models: Mapping[Any, Any]) -> None:
+    for name, one in models.items():
+        if not (isinstance(name, str) and isinstance(one, Predictions)):
+            raise ConfigError(
+                f"{name!r}: give Predictions by the names of models, or files as 'name=file'"
+            )
+    _require_run_names(models, "give it another key")
+
+
+def _named_files(predictions: Paths) -> dict[str, list[Path]]:
     """Return the files of each name; only a name that is given may have several."""
-    given = [_named_file(text) for text in texts]
+    if isinstance(predictions, Predictions):
+        raise ConfigError("these Predictions need the name of a model: {'name': predictions}")
+    given = [_named_file(one) for one in _each(predictions)]
     unnamed = {name for name, _, is_named in given if not is_named}
     require_apart(name for name, *_ in given if name in unnamed)
     files: dict[str, list[Path]] = {}
     for name, file, _ in given:
         files.setdefault(name, []).append(file)
+    _require_run_names(files, "say name=file")
     return files
 
 
-def _named_file(text: str) -> tuple[str, Path, bool]:
+def _named_file(file_or_both: str | Path) -> tuple[str, Path, bool]:
     """Return name, file, and whether the name was given; folders may be called `lr=0.1` as well."""
+    if not isinstance(file_or_both, str | Path):
+        raise ConfigError(
+            f"{type(file_or_both).__name__} is no file: give Predictions by the names of models"
+        )
+    text = str(file_or_both)
     name, equals, file = text.partition("=")
     is_named = bool(equals) and not Path(text).is_file()
     return (name, Path(file), True) if is_named else (Path(text).stem, Path(text), False)

@@ -146,8 +146,9 @@ class SplitSpec(Spec):
     @model_validator(mode="after")
     def _fractions_leave_training_images(self) -> Self:
         share = (self.validation_fraction or 0.125) + self.test_fraction
-        # No other convention takes a test fraction, so that one means stratified.
-        is_stratified = self.convention == "stratified" or self.test_fraction != 0.125
+        # Of the conventions that data and recipe choose among, this alone takes a test fraction.
+        is_open = self.convention is None and self.file is None and self.fold is None
+        is_stratified = self.convention == "stratified" or (is_open and self.test_fraction != 0.125)
         if is_stratified and share >= 1:
             raise ValueError(f"validation and test take {share:.0%}: nothing is left to train on")
         return self

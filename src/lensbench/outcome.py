@@ -59,8 +59,8 @@ class Predictions:
         classes: The K class names.
 
     Raises:
-        RecordError: The shapes disagree, an id occurs twice, a label is out of range or a
-            logit is not finite.
+        RecordError: The shapes disagree, there are no two classes of different names, an id occurs
+            twice, a label is out of range or a logit is not finite.
     """
 
     ids: NDArray[np.str_]
@@ -70,6 +70,8 @@ class Predictions:
 
     def __post_init__(self) -> None:
         n, k = len(self.ids), len(self.classes)
+        if k < 2 or len(set(self.classes)) < k:
+            raise RecordError(f"two or more classes of different names, not {self.classes}")
         if self.labels.shape != (n,) or self.logits.shape != (n, k):
             raise RecordError(
                 f"predictions for {n} ids and {k} classes need labels of shape ({n},) and logits "
@@ -89,13 +91,21 @@ class Predictions:
     @classmethod
     def of(
         cls,
-        ids: Sequence[str],
-        labels: NDArray[np.int64],
-        logits: NDArray[np.float64],
+        ids: Sequence[str] | NDArray[np.str_],
+        labels: Sequence[int] | NDArray[np.integer],
+        logits: Sequence[Sequence[float]] | NDArray[np.floating],
         classes: Sequence[str],
     ) -> Predictions:
-        """Make predictions from plain sequences; see the class for shapes and errors."""
-        return cls(np.asarray(ids, dtype=np.str_), labels, logits, tuple(classes))
+        """Make predictions from sequences or arrays; see the class for shapes and errors."""
+        numbers = np.asarray(labels)
+        if numbers.size and numbers.dtype.kind not in "iu":
+            raise RecordError(f"labels are the numbers of classes, integers, not {numbers.dtype}")
+        return cls(
+            np.asarray(ids, dtype=np.str_),
+            numbers.astype(np.int64),
+            np.asarray(logits, dtype=np.float64),
+            tuple(classes),
+        )
 
     @property
     def probabilities(self) -> NDArray[np.float64]:

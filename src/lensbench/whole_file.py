@@ -22,11 +22,11 @@ def written_whole(path: Path) -> Iterator[Path]:
     Yields:
         Where to write it: beside `path`, under a name that nobody else writes to.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     if _is_stream(path):
         yield path
         return
     path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Not the number of the process, which is another one's on another machine.
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
@@ -51,7 +51,10 @@ def require_room(file: Path) -> None:
     """
     if _is_stream(file):
         return
-    target = file.resolve()
+    try:
+        target = file.resolve()
+    except RuntimeError as error:
+        raise ConfigError(f"{file} cannot be written: {error}") from error
     above = next(place for place in target.parents if place.exists())
     in_the_way = target if target.is_dir() else None if above.is_dir() else above
     if in_the_way is not None:

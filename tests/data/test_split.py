@@ -373,6 +373,13 @@ def test_settings_that_contradict_each_other_are_refused(settings, message):
         SplitSpec(**settings)
 
 
+def test_where_no_test_fraction_serves_that_is_what_is_said():
+    """And not that it is too large."""
+    spec, data = SplitSpec(convention="sealed", test_fraction=0.95), catalogue(train=10, val=10)
+    with pytest.raises(DatasetError, match="does not use test_fraction"):
+        make_split(data, spec, "sealed", alone(data))
+
+
 @pytest.mark.parametrize("settings", [{"file": "a.csv"}, {"convention": "csv", "file": "a.csv"}])
 def test_settings_survive_json(settings):
     spec = SplitSpec(**settings)

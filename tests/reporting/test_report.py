@@ -12,7 +12,7 @@ from scipy.stats import norm
 import lensbench
 from lensbench.api import explain
 from lensbench.comparison.compare import compare
-from lensbench.errors import ConfigError
+from lensbench.errors import ConfigError, RecordError
 from lensbench.reporting import plots
 from lensbench.reporting.comparison_files import write_comparison
 from lensbench.reporting.markdown import escaped
@@ -211,6 +211,13 @@ def test_a_damaged_record_costs_no_other_run_its_figures(tmp_path):
         assert str(damaged) in notes[0]
     with pytest.raises(ConfigError, match=r"record\.json is one record: name the folder"):
         lensbench.plots(good)
+    with pytest.raises(RecordError, match="not a result record"):
+        explain(damaged, table, "mass")
+    lost = store_run(runs, "Lost", 1.0).with_name("predictions_test.npz")
+    lost.unlink()
+    drawn, notes = explain(runs, table, "mass")
+    assert len(drawn) == 1
+    assert any(str(lost) in note for note in notes)
 
 
 def test_levels_are_written_to_all_their_digits(tmp_path):

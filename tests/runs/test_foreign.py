@@ -56,6 +56,18 @@ def test_a_column_may_be_called_as_its_class_whatever_that_is(tmp_path):
     prefixed = [f"p_{name}" for name in classes]
     found = read_predictions(write_csv(tmp_path / "b.csv", SHARES, prefixed, labels))
     assert found.classes == classes
+    one_class = ["no"] * len(labels)
+    found = read_predictions(write_csv(tmp_path / "c.csv", SHARES, classes, one_class))
+    assert found.classes == classes
+    twice = ["p_no", "p_p_no", "p_x"]  # of the classes no, p_no and x
+    found = read_predictions(write_csv(tmp_path / "d.csv", SHARES, twice, ["p_no"] * len(labels)))
+    assert found.classes == ("no", "p_no", "x")
+    of_two = [classes[k] for k in LABELS % 2]
+    found = read_predictions(write_csv(tmp_path / "e.csv", SHARES[:, :1], ["p_wave"], of_two))
+    assert found.classes == ("no", "p_wave")
+    stray = write_csv(tmp_path / "f.csv", SHARES[:, :2], classes[:2], ["other", *of_two[1:]])
+    with pytest.raises(RecordError, match="label 'other' is none of the classes no, p_wave"):
+        read_predictions(stray)
 
 
 @pytest.mark.parametrize("scores", [LOGITS, SHARES], ids=["logits", "probabilities"])

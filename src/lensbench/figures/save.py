@@ -21,7 +21,7 @@ _UNDATED: dict[str, dict[str, str | None]] = {
 
 
 @styled()
-def save_figure(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path, dpi: int = _DPI) -> Path:
     """Write a figure in the format of the path's suffix, .png if it has none.
 
     Returns:
@@ -36,5 +36,5 @@ def save_figure(figure: Figure, path: Path) -> Path:
     if suffix not in _UNDATED:
         raise ConfigError(f"{path}: figures are written as {', '.join(_UNDATED)}")
     with written_whole(path) as partial:
-        figure.savefig(partial, format=suffix[1:], dpi=_DPI, metadata=_UNDATED[suffix])
+        figure.savefig(partial, format=suffix[1:], dpi=dpi, metadata=_UNDATED[suffix])
     return path

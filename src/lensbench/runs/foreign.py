@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,14 +109,11 @@ def _columns(path: Path) -> dict[str, NDArray[Any]]:
                     f"row {number + 2}: {header[column + 2]} is {text!r}, no number"
                 ) from error
     labels = [row[1].strip() for row in rows]
-    if set(labels) <= set(header[2:]):  # such as of a class called p_wave
-        kinds, names = ("scores",) * (len(header) - 2), tuple(header[2:])
-    else:
-        kinds, names = zip(*map(_kind_and_class, header[2:]), strict=True)
+    kind, names = _kind_and_classes(header[2:], set(labels))
     columns = {
         "ids": np.array([row[0] for row in rows], dtype=np.str_),
         "labels": np.array(labels, dtype=np.str_),
-        kinds[0] if len(set(kinds)) == 1 else "scores": values,
+        kind: values,
     }
     others = sorted(set(labels) - set(names))
     if len(names) > 1:
@@ -126,11 +123,25 @@ def _columns(path: Path) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def _kind_and_class(column: str) -> tuple[Kind, str]:
+def _kind_and_classes(columns: Sequence[str], labels: Set[str]) -> tuple[Kind, tuple[str, ...]]:
+    """Return what the columns hold, and of which classes.
+
+    Names of classes may begin as other columns do: columns are named after their classes alone
+    unless all of them begin so, and even then if the labels fit that better.
+    """
+    parted = [_parted(column) for column in columns]
+    kinds = [kind for kind, _ in parted if kind is not None]
+    names = tuple(name for _, name in parted)
+    if len(kinds) < len(columns) or len(labels & {*columns}) > len(labels & {*names}):
+        return "scores", tuple(columns)
+    return kinds[0] if len(set(kinds)) == 1 else "scores", names
+
+
+def _parted(column: str) -> tuple[Kind | None, str]:
     for prefix, kind in _PREFIXES.items():
         if column.startswith(prefix) and column != prefix:
             return kind, column.removeprefix(prefix)
-    return "scores", column
+    return None, column
 
 
 def _assembled(given_arrays: Mapping[str, NDArray[Any]], scores: Scores) -> Predictions:

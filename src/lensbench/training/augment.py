@@ -31,12 +31,12 @@ def augment(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) ->
         the bit. Oblong images are flipped but never turned by 90 degrees, which would change their
         shape.
     """
+    move = move_group_by_group if images.device.type == "cpu" else move_by_index
     elements = draw_elements(images.shape, recipe, generator)
+    if not (recipe.rotation_degrees or recipe.shift or recipe.scale):
+        return images if recipe.symmetry == "none" else move(images, elements)
     matrices = draw_affine(len(images), recipe, generator)
     interpolated = (matrices != torch.eye(2, 3)).flatten(1).any(dim=1)
-    if not (elements.any() or interpolated.any()):
-        return images
-    move = move_group_by_group if images.device.type == "cpu" else move_by_index
     moved = move(images, elements.where(~interpolated, NOWHERE))
     rows = interpolated.nonzero().squeeze(1)
     if len(rows):

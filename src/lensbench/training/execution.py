@@ -264,7 +264,10 @@ class Stopwatch:
     ) -> float:
         """Return the better of one step and some more, as they are now.
 
-        One is enough if it takes less, or more, than it would have to for others to matter.
+        Args:
+            way: How the steps are computed.
+            enough_below: Seconds; after a first step that takes less, no more are taken.
+            give_up_above: Seconds; nor after one that takes more.
         """
         try:
             return self._measured(way, enough_below, give_up_above)
