@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any
 
-from lensbench.choices import Models, choose_runs, data_spec, require_apart
+from lensbench.choices import Models, choose_runs, data_spec
 from lensbench.config import (
     AskedViews,
     DataSpec,
@@ -20,6 +20,18 @@ from lensbench.config import (
 )
 from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.estimate import MACRO_AUC
+from lensbench.named import (
+    Paths,
+    each,
+    files_by_name,
+    named_paths,
+    readable,
+    records_in,
+    require_folder,
+    require_one_of,
+    require_outside,
+    require_predictions,
+)
 from lensbench.outcome import Predictions
 from lensbench.runs.layout import NATIVE, RECORD, Layout, find_records
 from lensbench.runs.store import RunStore, load_predictions
@@ -34,14 +46,9 @@ if TYPE_CHECKING:
     from lensbench.reporting.report import Report
     from lensbench.runs.cost import Costs
     from lensbench.runs.foreign import Scores
-    from lensbench.runs.record import EnsembleSummary, RunRecord
+    from lensbench.runs.record import EnsembleSummary
     from lensbench.simulation.population import Population
     from lensbench.sweep import JobOutcome
-
-_Name = TypeVar("_Name", bound=str | Path)
-
-Paths: TypeAlias = str | Path | Iterable[str | Path]
-"""One file or folder, or several."""
 
 
 @dataclass(frozen=True)
@@ -240,7 +247,7 @@ def run(
         seeds=seeds,
         group=group,
     )
-    _require_outside(Path(out), configs[0].data.path)
+    require_outside(Path(out), configs[0].data.path)
     jobs = [Job(config, RunStore(Path(out), config.name, layout)) for config in configs]
     outcomes = sweep(jobs, say)
     try:
@@ -289,7 +296,7 @@ def compare(
     """
     from lensbench.comparison.compare import compare as compare_records
 
-    comparison = compare_records(_records(paths, layout), judge, metric)
+    comparison = compare_records(records_in(paths, layout), judge, metric)
     if out is None:
         return comparison, None
     from lensbench.reporting.comparison_files import write_comparison
@@ -341,11 +348,11 @@ def report(
         raise ConfigError("recall against a number needs both a table and its columns")
     recalls = {
         column: _numbers(read_ids_and(column, Path(table)), column, Path(table))
-        for column in _each(by)
+        for column in each(by)
         if table is not None
     }
-    places = _named(paths)
-    comparison = compare_records(_records(places), judge, metric)
+    places = named_paths(paths)
+    comparison = compare_records(records_in(places), judge, metric)
     measured = [place / COSTS for place in places if (place / COSTS).is_file()]
     made = write_report(
         comparison,
@@ -397,11 +404,11 @@ def evaluate(
     if isinstance(predictions, Mapping):
         if labels is not None or scores != "auto":
             raise ConfigError("labels and scores are for files: these predictions have theirs")
-        _require_predictions(predictions)
+        require_predictions(predictions)
         given = [Given(name, one, "Python", Path(name)) for name, one in predictions.items()]
     else:
-        _require_one_of(scores, Scores, "scores")
-        files = _named_files(predictions)
+        require_one_of(scores, Scores, "scores")
+        files = files_by_name(predictions)
         given = read_given(files, labels=Path(labels) if labels else None, scores=scores)
     if not given:
         raise ConfigError("there are no predictions to judge")
@@ -445,8 +452,8 @@ def ensemble(
     """
     from lensbench.judging import make_ensemble
 
-    _require_one_of(select, Selection, "select")
-    places = _named(paths)
+    require_one_of(select, Selection, "select")
+    places = named_paths(paths)
     if out is None and not places[0].is_dir():
         raise ConfigError(f"{places[0]} is no folder: say where the ensemble goes (out)")
     beside = places[0].resolve().parent if (places[0] / RECORD).is_file() else places[0]
@@ -455,9 +462,9 @@ def ensemble(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     summary, comparison = make_ensemble(
-        _records(places),
+        records_in(places),
         store,
-        members=_each(members),
+        members=each(members),
         select=select,
         metric=metric,
         judge=judge,
@@ -497,8 +504,8 @@ def time(
 
     if min(n_repeats, n_rounds) < 1 or (batch_size is not None and batch_size < 2):
         raise ConfigError("measure in one round and one repeat at least, with two images a batch")
-    found, notes = _read(_records([runs]))
-    _require_folder(Path(runs))
+    found, notes = readable(records_in([runs]))
+    require_folder(Path(runs))
     require_room(Path(runs) / COSTS)
     for note in notes:
         say(f"left out: {note}")
@@ -533,9 +540,9 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
     from lensbench.comparison.compare import compare as compare_records
     from lensbench.reporting.plots import plot_comparison, plot_run
 
-    records = _records([root], layout)
-    _require_folder(Path(root))
-    found, notes = _read(records)
+    records = records_in([root], layout)
+    require_folder(Path(root))
+    found, notes = readable(records)
     made: list[Plots] = []
     for path, record in found:
         if record.is_completed:
@@ -581,7 +588,7 @@ def explain(
     from lensbench.reporting.plots import plot_recall_against
 
     numbers = _numbers(read_ids_and(by, Path(table)), by, Path(table))
-    found, notes = _read(_records([root]))
+    found, notes = readable(records_in([root]))
     if not found:
         raise RecordError("; ".join(notes))
     drawn = []
@@ -660,7 +667,7 @@ def predict(
         raise ConfigError(
             "precision, order in memory and compiling are of training: predictions are in float32"
         )
-    _require_one_of(test_time_augmentation, AskedViews, "test_time_augmentation")
+    require_one_of(test_time_augmentation, AskedViews, "test_time_augmentation")
     from lensbench.data.sources.open import open_source
     from lensbench.prediction import classify, labels_of, load_members
     from lensbench.reporting.csv_table import write_probabilities_csv
@@ -696,101 +703,6 @@ def _numbers(rows: Sequence[tuple[str, str]], column: str, table: Path) -> dict[
     return numbers
 
 
-def _require_run_names(names: Iterable[str], remedy: str) -> None:
-    try:
-        for name in names:
-            run_name(name)
-    except ValueError as error:
-        raise ConfigError(f"{error}; {remedy}") from error
-
-
-def _require_predictions(models: Mapping[Any, Any]) -> None:
-    for name, one in models.items():
-        if not (isinstance(name, str) and isinstance(one, Predictions)):
-            raise ConfigError(
-                f"{name!r}: give Predictions by the names of models, or files as 'name=file'"
-            )
-    _require_run_names(models, "give it another key")
-
-
-def _named_files(predictions: Paths) -> dict[str, list[Path]]:
-    """Return the files of each name; only a name that is given may have several."""
-    if isinstance(predictions, Predictions):
-        raise ConfigError("these Predictions need the name of a model: {'name': predictions}")
-    given = [_named_file(one) for one in _each(predictions)]
-    unnamed = {name for name, _, is_named in given if not is_named}
-    require_apart(name for name, *_ in given if name in unnamed)
-    files: dict[str, list[Path]] = {}
-    for name, file, _ in given:
-        files.setdefault(name, []).append(file)
-    _require_run_names(files, "say name=file")
-    return files
-
-
-def _named_file(file_or_both: str | Path) -> tuple[str, Path, bool]:
-    """Return name, file, and whether the name was given; folders may be called `lr=0.1` as well."""
-    if not isinstance(file_or_both, str | Path):
-        raise ConfigError(
-            f"{type(file_or_both).__name__} is no file: give Predictions by the names of models"
-        )
-    text = str(file_or_both)
-    name, equals, file = text.partition("=")
-    is_named = bool(equals) and not Path(text).is_file()
-    return (name, Path(file), True) if is_named else (Path(text).stem, Path(text), False)
-
-
-def _records(paths: Paths, layout: Layout = NATIVE) -> list[Path]:
-    found: list[Path] = []
-    for path in _named(paths):
-        here = find_records(path, layout) if path.is_dir() else [path] if path.exists() else []
-        if not here:
-            raise RecordError(f"no result records in {path}; `lensbench run` makes some")
-        found += here
-    return found
-
-
-def _read(paths: Iterable[Path]) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
-    """Return the records that can be read, each with its path, and why others cannot."""
-    from lensbench.runs.record import RunRecord
-
-    records, problems = [], []
-    for path in paths:
-        try:
-            records.append((path, RunRecord.read(path)))
-        except RecordError as error:
-            problems.append(str(error))
-    return records, problems
-
-
-def _named(paths: Paths) -> list[Path]:
-    named = [Path(path) for path in _each(paths)]
-    if not named:
-        raise ConfigError("no runs are named: say which records, or folders of runs")
-    return named
-
-
 def _shared_figures(root: Path, layout: Layout) -> Path | None:
     """Return the folder of all runs' figures, or None where each run has its own."""
     return None if "{name}" in layout.run_figures else root / layout.run_figures
-
-
-def _each(named: _Name | Iterable[_Name]) -> list[_Name]:
-    """Return several names as they are, and one alone not as its letters."""
-    return [named] if isinstance(named, str | Path) else list(named)
-
-
-def _require_one_of(value: object, literals: Any, what: str) -> None:
-    known = [one for part in get_args(literals) for one in get_args(part) or (part,)]
-    if value not in known:
-        raise ConfigError(f"{what} is {value!r}; there are {', '.join(known)}")
-
-
-def _require_folder(runs: Path) -> None:
-    if not runs.is_dir():
-        raise ConfigError(f"{runs} is one record: name the folder that it lies in")
-
-
-def _require_outside(out: Path, data: Path) -> None:
-    """Refuse to put runs among images: their pictures and predictions would be images too."""
-    if out.resolve().is_relative_to(data.resolve()):
-        raise ConfigError(f"{out} lies inside the data {data}: name a folder outside (out)")
