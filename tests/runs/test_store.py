@@ -122,10 +122,15 @@ def test_the_same_parts_asked_for_in_other_words_make_no_other_run(tmp_path):
         assert store.state(config(split=split), KNOWN._replace(split="other")) == "changed"
     store.finish(failed(config()))
     given = config(split=SplitSpec(convention="given"))
-    by_recipe = config(recipe=CONTRACT.model_copy(update={"split": "given"}))
-    assert store.state(by_recipe) == "changed"
     assert store.state(given) == "changed"  # of parts that were not read, nothing else is known
     assert store.state(given, KNOWN) == "failed"
+
+
+def test_of_images_that_are_gone_a_recipe_of_another_split_is_another_run(tmp_path):
+    store = RunStore(tmp_path, "ResNet18")
+    store.finish(failed(config()))
+    by_recipe = config(recipe=CONTRACT.model_copy(update={"split": "given"}))
+    assert (store.state(config()), store.state(by_recipe)) == ("failed", "changed")
 
 
 def test_a_precision_that_was_chosen_may_be_asked_for_when_the_run_goes_on(tmp_path):
