@@ -241,7 +241,7 @@ def test_rounds_go_over_all_models_and_failures_stop_nothing(monkeypatch):
     monkeypatch.setattr(measuring_all, "measure", measure)
     subjects = {name: Subject(name.lower(), _recipe(), CLASSES, SHAPE) for name in "ABCD"}
     machine = MachineSpec(accelerator="cpu")
-    found = list(measure_all(subjects, machine, n_repeats=9))
+    found = list(measure_all(subjects, machine, n_repeats=9, n_rounds=2))
     assert found == [
         ("D", "no such model"),
         ("A", _cost(1.0)),
