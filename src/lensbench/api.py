@@ -25,7 +25,6 @@ from lensbench.named import (
     each,
     files_by_name,
     named_paths,
-    readable,
     records_in,
     require_folder,
     require_one_of,
@@ -34,6 +33,7 @@ from lensbench.named import (
 )
 from lensbench.outcome import Predictions
 from lensbench.runs.layout import NATIVE, RECORD, Layout, find_records
+from lensbench.runs.record import read_records
 from lensbench.runs.store import RunStore, load_predictions
 from lensbench.whole_file import require_room
 
@@ -504,7 +504,7 @@ def time(
 
     if min(n_repeats, n_rounds) < 1 or (batch_size is not None and batch_size < 2):
         raise ConfigError("measure in one round and one repeat at least, with two images a batch")
-    found, notes = readable(records_in([runs]))
+    found, notes = read_records(records_in([runs]))
     require_folder(Path(runs))
     require_room(Path(runs) / COSTS)
     for note in notes:
@@ -542,7 +542,7 @@ def plots(root: str | Path, *, layout: Layout = NATIVE) -> tuple[list[Path], lis
 
     records = records_in([root], layout)
     require_folder(Path(root))
-    found, notes = readable(records)
+    found, notes = read_records(records)
     made: list[Plots] = []
     for path, record in found:
         if record.is_completed:
@@ -588,7 +588,7 @@ def explain(
     from lensbench.reporting.plots import plot_recall_against
 
     numbers = _numbers(read_ids_and(by, Path(table)), by, Path(table))
-    found, notes = readable(records_in([root]))
+    found, notes = read_records(records_in([root]))
     if not found:
         raise RecordError("; ".join(notes))
     drawn = []

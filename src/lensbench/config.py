@@ -97,6 +97,9 @@ class DataSpec(Spec):
         return value_range
 
 
+_TEST_FRACTION = 0.125
+
+
 class SplitSpec(Spec):
     """How the images are divided into training, validation and test."""
 
@@ -116,7 +119,7 @@ class SplitSpec(Spec):
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
     """Share that becomes validation; None is 1/2 of val, 1/10 of train, 1/8 of anything else."""
 
-    test_fraction: float = Field(default=0.125, gt=0, lt=1)
+    test_fraction: float = Field(default=_TEST_FRACTION, gt=0, lt=1)
     """Share of everything that becomes the test set, where the data have none of their own."""
 
     train_fraction: float = Field(default=1, gt=0, le=1)
@@ -148,7 +151,8 @@ class SplitSpec(Spec):
         share = (self.validation_fraction or 0.125) + self.test_fraction
         # Of the conventions that data and recipe choose among, this alone takes a test fraction.
         is_open = self.convention is None and self.file is None and self.fold is None
-        is_stratified = self.convention == "stratified" or (is_open and self.test_fraction != 0.125)
+        is_asked_for = is_open and self.test_fraction != _TEST_FRACTION
+        is_stratified = self.convention == "stratified" or is_asked_for
         if is_stratified and share >= 1:
             raise ValueError(f"validation and test take {share:.0%}: nothing is left to train on")
         return self

@@ -11,7 +11,6 @@ from lensbench.config import run_name
 from lensbench.errors import ConfigError, RecordError
 from lensbench.outcome import Predictions
 from lensbench.runs.layout import NATIVE, Layout, find_records
-from lensbench.runs.record import RunRecord
 
 _Name = TypeVar("_Name", bound=str | Path)
 
@@ -50,17 +49,6 @@ def records_in(paths: Paths, layout: Layout = NATIVE) -> list[Path]:
             raise RecordError(f"no result records in {path}; `lensbench run` makes some")
         found += here
     return found
-
-
-def readable(paths: Iterable[Path]) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
-    """Return the records that can be read, each with its path, and why others cannot."""
-    records, problems = [], []
-    for path in paths:
-        try:
-            records.append((path, RunRecord.read(path)))
-        except RecordError as error:
-            problems.append(str(error))
-    return records, problems
 
 
 def require_folder(runs: Path) -> None:

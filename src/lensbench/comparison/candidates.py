@@ -11,7 +11,7 @@ from lensbench.comparison.judged import Judged, load_judged
 from lensbench.errors import ComparisonError, ConfigError, RecordError
 from lensbench.evaluation.calibration import AllRightError, fit_temperature
 from lensbench.outcome import Predictions
-from lensbench.runs.record import RunRecord
+from lensbench.runs.record import RunRecord, read_records
 from lensbench.runs.store import RunStore, load_predictions
 
 
@@ -48,13 +48,9 @@ def find_candidates(
         if n > 1:
             raise ConfigError(f"{name!r} is named as a member {n} times")
     found: dict[str, Candidate] = {}
-    known, left_out = [], []
-    for path in paths:
-        try:
-            record = RunRecord.read(path)
-        except RecordError as error:
-            left_out.append(str(error))
-            continue
+    known = []
+    records, left_out = read_records(paths)
+    for path, record in records:
         is_older_one = path.resolve() == store.record.resolve()
         if store.name in (record.model_desc, record.model_name) and not is_older_one:
             raise ConfigError(f"{path} is called {store.name!r} too: name the ensemble otherwise")

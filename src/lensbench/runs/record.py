@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -288,6 +289,17 @@ class RunRecord(_Part):
         if record.is_completed and record.test_results is None:
             raise RecordError(f"{path}: not a result record: completed, but without test_results")
         return record
+
+
+def read_records(paths: Iterable[Path]) -> tuple[list[tuple[Path, RunRecord]], list[str]]:
+    """Return the records that can be read, each with its path, and why others cannot."""
+    records, problems = [], []
+    for path in paths:
+        try:
+            records.append((path, RunRecord.read(path)))
+        except RecordError as error:
+            problems.append(str(error))
+    return records, problems
 
 
 def faults(error: ValidationError) -> str:
